@@ -1,0 +1,42 @@
+import type { FastifyInstance, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import type { PluginSettings } from '../src/config.ts'
+import { fanfareError } from '../src/errors.ts'
+import { originChecker } from '../src/auth/origin.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Whether the route takes WebSockets. */
+    takesWebSocket?: boolean
+  }
+}
+
+/**
+ * What every upgrade must pass before it is answered with 101: it opens a WebSocket where there is one, and it does not
+ * come from a page of somebody else.
+ */
+async function upgradeGuard (app: FastifyInstance, { allowedOrigins }: PluginSettings): Promise<void> {
+  const originAllowed = originChecker(allowedOrigins)
+  if (allowedOrigins.includes('*')) app.log.warn('ALLOWED_ORIGINS holds *: pages of any site may connect')
+
+  app.addHook('onRoute', (route) => {
+    if (route.websocket || route.wsHandler) route.config = { ...route.config, takesWebSocket: true }
+  })
+
+  app.addHook('onRequest', async (request) => {
+    if (!request.ws) return
+    // @fastify/websocket would answer 101 on any GET route, and then close.
+    if (!request.routeOptions.config?.takesWebSocket) throw fanfareError('FANFARE_NO_WEBSOCKET_HERE', request.url.split('?')[0])
+    if (request.raw.httpVersion !== '1.1') throw fanfareError('FANFARE_BAD_UPGRADE', `HTTP/${request.raw.httpVersion}`)
+    const { origin } = request.headers
+    if (origin !== undefined && !originAllowed(origin, ownOrigin(request))) throw fanfareError('FANFARE_ORIGIN_REFUSED', JSON.stringify(origin))
+  })
+}
+
+// As the browser sees us: protocol and host are those of X-Forwarded-* if a trusted proxy says so.
+function ownOrigin (request: FastifyRequest): string | undefined {
+  const url = `${request.protocol}://${request.host}`
+  return URL.canParse(url) ? new URL(url).origin : undefined
+}
+
+export default fp(upgradeGuard, { name: 'upgrade-guard', dependencies: ['websocket'] })

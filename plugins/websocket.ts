@@ -1,0 +1,45 @@
+import { once } from 'node:events'
+import websocket from '@fastify/websocket'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import type { WebSocket } from 'ws'
+import type { PluginSettings } from '../src/config.ts'
+
+// A peer gets this long to answer our close frame before its socket is destroyed.
+const CLOSE_TIMEOUT_MS = 5000
+// A client may send a message in so many pieces; the default of ws, 16,384, is made for messages of 100 MiB.
+const MAX_FRAGMENTS = 1024
+
+async function webSockets (app: FastifyInstance, settings: PluginSettings): Promise<void> {
+  const { compression, compressionThreshold: threshold, drainTimeout, maxMessageBytes } = settings
+
+  async function stop (): Promise<void> {
+    const deadline = setTimeout(() => { for (const client of app.websocketServer.clients) client.terminate() }, drainTimeout * 1000)
+    // Without a listener Node treats an upgrade as an ordinary request, which Fastify answers with 503 now.
+    app.server.removeAllListeners('upgrade')
+    await app.connections.drain(drainTimeout)
+    await Promise.all(Array.from(app.websocketServer.clients, closed))
+    clearTimeout(deadline)
+    app.websocketServer.close()
+  }
+
+  const options = {
+    maxPayload: maxMessageBytes,
+    maxFragments: MAX_FRAGMENTS,
+    closeTimeout: CLOSE_TIMEOUT_MS,
+    // For what clients send; what we send is compressed once for all, see src/transports.
+    perMessageDeflate: compression && { threshold, serverNoContextTakeover: true, clientNoContextTakeover: true }
+  }
+  await app.register(websocket, {
+    options,
+    preClose: (done) => { stop().then(() => done(), done) }
+  })
+}
+
+// A WebSocket of a route that is not ours has nobody else to close it.
+async function closed (client: WebSocket): Promise<void> {
+  if (client.readyState === client.OPEN) client.close(1012, 'server restarting')
+  if (client.readyState !== client.CLOSED) await once(client, 'close')
+}
+
+export default fp(webSockets, { name: 'websocket', dependencies: ['connections'] })

@@ -1,0 +1,15 @@
+import type { FastifyInstance } from 'fastify'
+
+export default async function health (app: FastifyInstance): Promise<void> {
+  app.get('/health/live', async () => ({ status: 'live' }))
+
+  app.get('/health/ready', async (_request, reply) => {
+    const { connections } = app
+    if (connections.stopping) reply.code(503)
+    return {
+      status: connections.stopping ? 'stopping' : 'ready',
+      connections: connections.count,
+      channels: connections.channels().size
+    }
+  })
+}

@@ -1,0 +1,35 @@
+import { join, resolve } from 'node:path'
+import autoload from '@fastify/autoload'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import { pluginSettingsFrom, type PluginSettings } from './config.ts'
+
+export type { PluginSettings } from './config.ts'
+export { closeCodes } from './close-codes.ts'
+export { errorTable } from './errors.ts'
+export type { ConnectionManager } from '../plugins/connections.ts'
+
+/** Options of the plugin: any of the settings in docs/settings.md, in camelCase. */
+export type FanfareOptions = Partial<PluginSettings>
+
+/**
+ * Fanfare as one Fastify plugin: the connection manager as `app.connections`, `/ws`, the test page, health checks.
+ *
+ * @throws {SettingError} if an option has a value that it does not take
+ * @example
+ * const app = Fastify()
+ * await app.register(fanfare, { maxMessageBytes: 4096 })
+ * app.post('/orders/:id', async (request) => {
+ *   await app.connections.publish('orders', request.body)
+ * })
+ * await app.listen({ port: 8000 })
+ */
+async function fanfare (app: FastifyInstance, options: FanfareOptions): Promise<void> {
+  const settings = pluginSettingsFrom(options)
+  const root = join(import.meta.dirname, '..')
+  await app.register(autoload, { dir: join(root, 'plugins'), options: settings })
+  await app.register(autoload, { dir: join(root, 'routes'), options: settings })
+  if (settings.routesDir) await app.register(autoload, { dir: resolve(settings.routesDir), forceESM: true })
+}
+
+export default fp(fanfare, { name: 'fanfare', fastify: '5.x' })

@@ -1,0 +1,43 @@
+/** Where to connect to. */
+export interface Address {
+  /** The address itself: ws or wss, with a path and the channel. */
+  url: URL
+  /** How it is shown to people: without a password. */
+  shown: string
+  /** Whether one's own messages may come back: not with `?echo=false`. */
+  echoes: boolean
+}
+
+/** Thrown for an address nothing can be connected to. Its message is a whole sentence for the user. */
+export class AddressError extends Error {}
+
+const SCHEMES: Record<string, string> = { 'ws:': 'ws:', 'wss:': 'wss:', 'http:': 'ws:', 'https:': 'wss:' }
+
+/**
+ * Understands an address as people type or paste it: http and https mean ws and wss, no path means /ws.
+ *
+ * @param text The address.
+ * @param channel The channel to join; none by default, which leaves the address's own.
+ * @throws {AddressError} When it is no WebSocket address.
+ */
+export function parseAddress (text: string, channel?: string): Address {
+  const url = URL.canParse(text) ? new URL(text) : undefined
+  const scheme = SCHEMES[url?.protocol ?? '']
+  if (url === undefined || scheme === undefined) {
+    throw new AddressError(`Not a WebSocket address: "${text}". Give one such as ws://localhost:8000/ws.`)
+  }
+  if (url.hash !== '') {
+    throw new AddressError(`A WebSocket address cannot have a part after "#": "${text}". Write "%23" for the character itself.`)
+  }
+  url.protocol = scheme
+  if (url.pathname === '/') url.pathname = '/ws'
+  if (channel !== undefined) url.searchParams.set('channel', channel)
+  return { url, shown: withoutPassword(url), echoes: url.searchParams.get('echo') !== 'false' }
+}
+
+function withoutPassword (url: URL): string {
+  const shown = new URL(url)
+  shown.username = ''
+  shown.password = ''
+  return shown.href
+}

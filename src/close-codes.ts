@@ -1,0 +1,20 @@
+/**
+ * Every code that Fanfare closes a connection with, once: name, code, reason, and whether coming back can help.
+ * 1002 to 1009 are sent by the WebSocket library when it refuses what a client sent. The codes from 3000 on are those
+ * of the Centrifuge protocol: below 3500 a client may come back, from 3500 on it should not.
+ * docs/errors.md lists them; a test compares the two.
+ */
+export const closeCodes = {
+  protocolError: { code: 1002, reason: 'protocol error', reconnect: false },
+  invalidText: { code: 1007, reason: 'text is not UTF-8', reconnect: false },
+  policyViolation: { code: 1008, reason: 'too many fragments', reconnect: false },
+  tooBig: { code: 1009, reason: 'message too big', reconnect: false },
+  restart: { code: 1012, reason: 'server restarting', reconnect: true },
+  tryAgainLater: { code: 1013, reason: 'message could not be published', reconnect: true },
+  slow: { code: 3008, reason: 'slow', reconnect: true },
+  noPong: { code: 3012, reason: 'no pong', reconnect: true },
+  disconnected: { code: 3503, reason: 'disconnected by the server', reconnect: false }
+} as const
+
+/** A close code with its reason (at most 123 bytes, RFC 6455 section 5.5). */
+export interface Close { readonly code: number, readonly reason: string }

@@ -1,0 +1,41 @@
+import createError from '@fastify/error'
+
+/**
+ * Every error that Fanfare answers with, once: its code, the HTTP status where it is answered over HTTP, and its
+ * sentence (`%s` is what was wrong or what was expected). docs/errors.md lists them; a test compares the two.
+ */
+export const errorTable = {
+  FANFARE_BAD_CHANNEL: [400, 'A channel name is 1 to 255 bytes of text without control characters; got %s'],
+  FANFARE_BAD_DATA: [400, 'A publication is a string, a Buffer, or a value that JSON can hold; got %s'],
+  FANFARE_BAD_UPGRADE: [400, 'A WebSocket opens with a GET request of HTTP/1.1; got %s'],
+  FANFARE_BAD_SETTING: [500, '%s %s'],
+  FANFARE_ORIGIN_REFUSED: [403, 'Pages of %s may not connect: add the origin to ALLOWED_ORIGINS, or name the reverse proxy in TRUST_PROXY'],
+  FANFARE_NO_WEBSOCKET_HERE: [404, 'There is no WebSocket at %s; connect to /ws'],
+  FANFARE_TOO_MANY_CHANNELS: [400, 'A connection may be in %s channels at most (MAX_CHANNELS)'],
+  FANFARE_TOO_MANY_FROM_ADDRESS: [429, 'Your address has all the connections that it may have (%s, MAX_CONNECTIONS_PER_IP)'],
+  FANFARE_FULL: [503, 'This node has all the connections that it may have (%s, MAX_CONNECTIONS)'],
+  FANFARE_STOPPING: [503, 'This node is stopping; connect again']
+} as const satisfies Record<string, readonly [status: number, sentence: string]>
+
+export type ErrorCode = keyof typeof errorTable
+
+const classes = Object.fromEntries(Object.entries(errorTable).map(([code, [status, sentence]]) =>
+  [code, createError(code, sentence, status)]
+)) as unknown as Record<ErrorCode, new (...values: unknown[]) => FanfareError>
+
+/** What Fanfare throws: an `Error` with the `code` and `statusCode` of the table above. */
+export interface FanfareError extends Error { code: ErrorCode, statusCode: number }
+
+/**
+ * Makes an error of the table.
+ *
+ * @param code its code
+ * @param values what stands for each `%s` of its sentence
+ * @example throw fanfareError('FANFARE_TOO_MANY_CHANNELS', 128)
+ */
+export function fanfareError (code: ErrorCode, ...values: unknown[]): FanfareError {
+  return new classes[code](...values)
+}
+
+/** A setting with a value that it does not take; the message names both. */
+export class SettingError extends classes.FANFARE_BAD_SETTING {}

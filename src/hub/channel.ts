@@ -1,0 +1,144 @@
+import type { Connection } from './connection.ts'
+import type { Encoding } from './encoding.ts'
+import type { Publication } from './publication.ts'
+
+/** One connection in one channel. */
+export interface Subscription {
+  readonly connection: Connection
+  readonly channel: Channel
+  /** Whether the connection hears what it published itself. */
+  readonly echo: boolean
+  /** Number in the channel's log up to which it has been written to the connection. */
+  next: number
+  /** Publications that it did not get because it was too slow, and has not been told of. */
+  skipped: number
+}
+
+type Deliver = (subscription: Subscription, bytes: Buffer, count: number) => void
+interface Encoded { readonly encoding: Encoding, readonly from: number, readonly to: number, readonly bytes: Buffer }
+
+/**
+ * The subscribers of one channel, and a log of the publications that not all of them have yet.
+ *
+ * Every subscription knows how far into the log it has been written. That number keeps the order right without any
+ * further rule: who joins starts at the end of the log; who must be told something directly is first brought to the
+ * end of it; a flush may stop half-way through the subscribers and go on later; nobody gets a publication twice.
+ */
+export class Channel {
+  readonly name: string
+  readonly subscriptions = new Set<Subscription>()
+  readonly #log: Publication[] = []
+  readonly #encodings = new Map<Encoding, number>()
+  #publishers = new Set<string | undefined>()
+  #start = 0
+  #unprepared = 0
+  #encoded: Encoded[] = []
+  #flush: { readonly to: number, readonly rest: Iterator<Subscription, undefined> } | undefined
+
+  constructor (name: string) {
+    this.name = name
+  }
+
+  /** Number that the next publication will have. */
+  get end (): number {
+    return this.#start + this.#log.length
+  }
+
+  join (connection: Connection, echo: boolean): Subscription {
+    const subscription = { connection, channel: this, echo, next: this.end, skipped: 0 }
+    this.subscriptions.add(subscription)
+    this.#encodings.set(connection.encoding, (this.#encodings.get(connection.encoding) ?? 0) + 1)
+    return subscription
+  }
+
+  leave (subscription: Subscription): void {
+    if (!this.subscriptions.delete(subscription)) return
+    const { encoding } = subscription.connection
+    const others = (this.#encodings.get(encoding) ?? 1) - 1
+    if (others > 0) this.#encodings.set(encoding, others)
+    else this.#encodings.delete(encoding)
+  }
+
+  /**
+   * Adds publications to the log.
+   *
+   * @param onPrepared called when a publication that could not be flushed at once can be
+   * @returns whether there is something to flush now
+   */
+  append (publications: readonly Publication[], onPrepared: () => void): boolean {
+    for (const publication of publications) {
+      this.#log.push(publication)
+      this.#publishers.add(publication.from)
+      for (const encoding of this.#encodings.keys()) {
+        const preparation = encoding.prepare?.(publication)
+        if (preparation) this.#holdUntil(preparation, onPrepared)
+      }
+    }
+    return this.#unprepared === 0
+  }
+
+  // Preparing is rare and short, so a channel simply waits for all that is being prepared: the log keeps the order.
+  #holdUntil (preparation: Promise<void>, onPrepared: () => void): void {
+    this.#unprepared++
+    preparation.then(() => {
+      if (--this.#unprepared === 0) onPrepared()
+    })
+  }
+
+  /**
+   * Goes on handing what is in the log to the subscribers, one by one.
+   *
+   * @param deliver gets each subscriber that lacks something, the bytes, and how many publications they hold
+   * @param mayGoOn asked after each; when false the flush stops and the next call continues it
+   * @returns whether all have all
+   */
+  flush (deliver: Deliver, mayGoOn: () => boolean): boolean {
+    if (!this.#flush) {
+      if (this.#unprepared > 0) return true
+      this.#flush = { to: this.end, rest: this.subscriptions.values() }
+    }
+    const { to, rest } = this.#flush
+    for (let next = rest.next(); next.value; next = rest.next()) {
+      this.#deliver(next.value, to, deliver)
+      if (!mayGoOn()) return false
+    }
+    this.#log.splice(0, to - this.#start)
+    this.#start = to
+    this.#publishers = new Set(this.#log.map((publication) => publication.from))
+    this.#encoded = []
+    this.#flush = undefined
+    return this.#log.length === 0 || this.#unprepared > 0
+  }
+
+  /** Hands one subscriber all that is in the log and that it lacks, out of turn. */
+  catchUp (subscription: Subscription, deliver: Deliver): void {
+    this.#deliver(subscription, this.end, deliver)
+  }
+
+  #deliver (subscription: Subscription, to: number, deliver: Deliver): void {
+    const from = subscription.next
+    if (from >= to) return
+    subscription.next = to
+    const bytes = subscription.echo ? this.#bytes(subscription.connection.encoding, from, to) : this.#bytesWithoutOwn(subscription, from, to)
+    if (bytes) deliver(subscription, bytes, to - from)
+  }
+
+  #bytes (encoding: Encoding, from: number, to: number): Buffer {
+    for (const known of this.#encoded) {
+      if (known.encoding === encoding && known.from === from && known.to === to) return known.bytes
+    }
+    const bytes = encoding.encode(this.name, this.#slice(from, to))
+    this.#encoded.push({ encoding, from, to, bytes })
+    return bytes
+  }
+
+  #bytesWithoutOwn ({ connection }: Subscription, from: number, to: number): Buffer | undefined {
+    if (!this.#publishers.has(connection.id)) return this.#bytes(connection.encoding, from, to)
+    const others = this.#slice(from, to).filter((publication) => publication.from !== connection.id)
+    return others.length > 0 ? connection.encoding.encode(this.name, others) : undefined
+  }
+
+  #slice (from: number, to: number): Publication[] {
+    return this.#log.slice(from - this.#start, to - this.#start)
+  }
+}

@@ -1,0 +1,29 @@
+import type { Publication } from './publication.ts'
+
+/**
+ * One protocol on one kind of transport, compressed or not. All subscribers of a channel that share an encoding get the
+ * very same bytes, so there is one object of each encoding, and the hub compares them by identity.
+ */
+export interface Encoding {
+  /**
+   * All of these publications, ready for the wire, in one Buffer.
+   *
+   * @param channel name of their channel
+   * @param publications in order, at least one
+   */
+  encode (channel: string, publications: readonly Publication[]): Buffer
+
+  /**
+   * Starts what is too heavy for the tick in which this publication would be encoded. The channel holds the publication
+   * and all later ones until the promise resolves. `encode` must do without it, only slower.
+   *
+   * @returns nothing where there is nothing to prepare
+   */
+  prepare? (publication: Publication): Promise<void> | undefined
+
+  /**
+   * What tells a subscriber that it did not get `count` publications of the channel; absent where the protocol has no
+   * word for it.
+   */
+  encodeSkipped? (channel: string, count: number): Buffer
+}

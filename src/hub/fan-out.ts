@@ -1,0 +1,116 @@
+import type { Channel, Subscription } from './channel.ts'
+import type { Connection } from './connection.ts'
+import type { Publication } from './publication.ts'
+
+// A write costs 2 to 3 us, so that 64 of them between two looks at the clock cost less than 0.2 ms.
+const WRITES_PER_LOOK = 64
+// How long one flush may keep the event loop from accepting, reading and pinging.
+const SLICE_MS = 5
+
+/** What may wait for a receiver, and what happens to one that has more. */
+export interface SlowReceivers {
+  /** In bytes. */
+  readonly maxBufferedBytes: number
+  /** `drop`: it misses publications until it has caught up; `close`: `onSlow` is called. */
+  readonly slowReceiver: 'close' | 'drop'
+}
+
+/**
+ * Brings publications to subscribers: what is published during one turn of the event loop goes out at its end, with
+ * one encoding per kind of client and one write per receiver. The write is what costs; see docs/architecture.md.
+ */
+export class FanOut {
+  readonly #slow: SlowReceivers
+  readonly #onSlow: (connection: Connection) => void
+  #due = new Set<Channel>()
+  #scheduled = false
+  #corking = false
+  #corked: Connection[] = []
+  #writes = 0
+  #deadline = 0
+
+  /**
+   * @param onSlow gets each connection that has more than `maxBufferedBytes` waiting when it should get yet more
+   */
+  constructor (slow: SlowReceivers, onSlow: (connection: Connection) => void) {
+    this.#slow = slow
+    this.#onSlow = onSlow
+  }
+
+  /** Appends publications to a channel, and sees to it that they are flushed when this turn of the loop ends. */
+  publish (channel: Channel, publications: readonly Publication[]): void {
+    if (channel.append(publications, () => this.#schedule(channel))) this.#schedule(channel)
+  }
+
+  /**
+   * Brings one connection to the end of a channel, ahead of the flush. To be called before the connection is told
+   * anything about that channel, leaves it, or is closed.
+   */
+  catchUp (channel: Channel, subscription: Subscription): void {
+    channel.catchUp(subscription, this.#deliver)
+  }
+
+  #schedule (channel: Channel): void {
+    this.#due.add(channel)
+    if (this.#scheduled) return
+    this.#scheduled = true
+    setImmediate(this.#flush)
+  }
+
+  readonly #flush = (): void => {
+    this.#scheduled = false
+    this.#deadline = performance.now() + SLICE_MS
+    const due = this.#due
+    this.#due = new Set()
+    const unfinished: Channel[] = []
+    this.#corking = due.size > 1
+    for (const channel of due) {
+      if (performance.now() > this.#deadline) this.#schedule(channel)
+      else if (!channel.flush(this.#deliver, this.#mayGoOn)) unfinished.push(channel)
+    }
+    // Channels that had no turn come first in the next slice.
+    for (const channel of unfinished) this.#schedule(channel)
+    this.#corking = false
+    for (const connection of this.#corked) {
+      connection.corked = false
+      connection.transport.uncork()
+    }
+    this.#corked = []
+  }
+
+  readonly #mayGoOn = (): boolean => ++this.#writes % WRITES_PER_LOOK !== 0 || performance.now() < this.#deadline
+
+  readonly #deliver = (subscription: Subscription, bytes: Buffer, count: number): void => {
+    const { connection } = subscription
+    if (!connection.open) return
+    const { transport } = connection
+    if (transport.bufferedBytes > this.#slow.maxBufferedBytes) {
+      this.#tooSlow(subscription, count)
+      return
+    }
+    // With one channel to flush there is one write per connection, and a cork would only add to it.
+    if (this.#corking && !connection.corked) {
+      connection.corked = true
+      this.#corked.push(connection)
+      transport.cork()
+    }
+    transport.write(bytes)
+  }
+
+  #tooSlow (subscription: Subscription, count: number): void {
+    const { connection } = subscription
+    if (this.#slow.slowReceiver === 'close') {
+      this.#onSlow(connection)
+      return
+    }
+    if (subscription.skipped === 0) connection.transport.onceDrained(() => tellSkipped(subscription))
+    subscription.skipped += count
+  }
+}
+
+function tellSkipped (subscription: Subscription): void {
+  const { connection, channel, skipped } = subscription
+  subscription.skipped = 0
+  const bytes = connection.encoding.encodeSkipped?.(channel.name, skipped)
+  if (bytes && connection.open) connection.transport.write(bytes)
+}

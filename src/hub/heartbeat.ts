@@ -1,0 +1,89 @@
+import type { Connection } from './connection.ts'
+
+// A lap of the wheel is one ping interval. Steps of 100 ms keep a lap of 25 s with 15,000 connections at 60 pings each.
+const LONGEST_STEP_MS = 100
+// A loop that was blocked makes up for this many steps at once. What is older counts as if the clock had stood still:
+// pings and the checks of their answers keep their distance, so that nobody is cut for our own delay.
+const STEPS_AT_ONCE = 3
+
+/** When connections are pinged, and how long they may take to answer. */
+export interface HeartbeatTimes {
+  /** In seconds. */
+  readonly pingInterval: number
+  /** In seconds. */
+  readonly pongTimeout: number
+}
+
+/**
+ * One timer for all connections: a wheel whose slots are visited in turn. A connection sits in a random slot, is pinged
+ * when its slot comes up, and checked one pong timeout later.
+ */
+export class Heartbeat {
+  readonly #slots: Set<Connection>[]
+  readonly #stepMs: number
+  readonly #stepsToAnswer: number
+  readonly #onSilent: (connection: Connection) => void
+  readonly #timer: NodeJS.Timeout
+  #step = 0
+  #steppedAt = performance.now()
+
+  /** @param onSilent gets each connection that has not answered in time */
+  constructor ({ pingInterval, pongTimeout }: HeartbeatTimes, onSilent: (connection: Connection) => void) {
+    const shortest = Math.min(pingInterval, pongTimeout) * 1000
+    const steps = Math.ceil(pingInterval * 1000 / Math.min(LONGEST_STEP_MS, shortest / 10))
+    this.#stepMs = pingInterval * 1000 / steps
+    this.#stepsToAnswer = Math.ceil(pongTimeout * 1000 / this.#stepMs)
+    this.#slots = Array.from({ length: steps }, () => new Set<Connection>())
+    this.#onSilent = onSilent
+    this.#timer = setInterval(() => this.#turn(), this.#stepMs).unref()
+  }
+
+  add (connection: Connection): void {
+    const slot = this.#slotAt(Math.floor(Math.random() * this.#slots.length))
+    slot.add(connection)
+    connection.heartbeatSlot = slot
+  }
+
+  remove (connection: Connection): void {
+    connection.heartbeatSlot?.delete(connection)
+    connection.heartbeatSlot = undefined
+  }
+
+  stop (): void {
+    clearInterval(this.#timer)
+  }
+
+  #slotAt (step: number): Set<Connection> {
+    return this.#slots[step % this.#slots.length] as Set<Connection>
+  }
+
+  #turn (): void {
+    const now = performance.now()
+    const late = Math.floor((now - this.#steppedAt) / this.#stepMs)
+    const steps = Math.min(late, STEPS_AT_ONCE)
+    this.#steppedAt = late > STEPS_AT_ONCE ? now : this.#steppedAt + steps * this.#stepMs
+    const from = this.#step
+    this.#step += steps
+    for (let step = from; step < this.#step; step++) this.#ping(step)
+    // Answers may lie unread in the sockets; they are read before the next immediate runs.
+    setImmediate(() => {
+      for (let step = from; step < from + steps; step++) this.#check(step - this.#stepsToAnswer)
+    })
+  }
+
+  #ping (step: number): void {
+    for (const connection of this.#slotAt(step)) {
+      if (connection.awaitingPong) continue
+      connection.awaitingPong = true
+      connection.pingedAt = step
+      connection.transport.ping()
+    }
+  }
+
+  #check (step: number): void {
+    if (step < 0) return
+    for (const connection of this.#slotAt(step)) {
+      if (connection.awaitingPong && connection.pingedAt <= step) this.#onSilent(connection)
+    }
+  }
+}

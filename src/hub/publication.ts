@@ -1,0 +1,48 @@
+import { fanfareError, type FanfareError } from '../errors.ts'
+
+/** One message in a channel. */
+export interface Publication {
+  /** How it was published, and so how the plain protocol sends it: `binary` as binary, the others as text. */
+  readonly kind: 'text' | 'binary' | 'json'
+  /** The bytes of the text, the data or the JSON document. */
+  readonly data: Buffer
+  /** Id of the connection that published it; none for publications from code. */
+  readonly from?: string | undefined
+}
+
+/** What may be published from code. */
+export type PublicationData = string | Uint8Array | object | number | boolean | null
+
+/**
+ * Makes a publication of a value: a string is text, a Buffer (or any Uint8Array) binary, everything else JSON.
+ *
+ * @throws {FanfareError} FANFARE_BAD_DATA for `undefined`, functions, symbols, and what JSON cannot hold
+ */
+export function publicationOf (data: PublicationData): Publication {
+  if (typeof data === 'string') return { kind: 'text', data: Buffer.from(data) }
+  if (data instanceof Uint8Array) return { kind: 'binary', data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) }
+  return { kind: 'json', data: Buffer.from(jsonOf(data)) }
+}
+
+function jsonOf (data: unknown): string {
+  let text: string | undefined
+  try {
+    text = JSON.stringify(data)
+  } catch (error) {
+    throw fanfareError('FANFARE_BAD_DATA', (error as Error).message)
+  }
+  if (text === undefined) throw fanfareError('FANFARE_BAD_DATA', typeof data)
+  return text
+}
+
+/**
+ * Says why a channel cannot have this name, if so. Control, format and separator characters are refused: they would let a name forge lines in
+ * logs, or look like another name.
+ *
+ * @returns FANFARE_BAD_CHANNEL, or nothing
+ */
+export function channelNameRefusal (name: string): FanfareError | undefined {
+  if (name === '' || Buffer.byteLength(name) > 255 || /[\p{C}\p{Zl}\p{Zp}]/u.test(name)) {
+    return fanfareError('FANFARE_BAD_CHANNEL', name === '' ? 'none' : `${Buffer.byteLength(name)} bytes`)
+  }
+}

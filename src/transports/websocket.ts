@@ -1,0 +1,134 @@
+import type { IncomingMessage } from 'node:http'
+import type { Socket } from 'node:net'
+import type { WebSocket } from 'ws'
+import type { Encoding } from '../hub/encoding.ts'
+import type { Transport } from '../hub/transport.ts'
+import type { Protocol } from '../protocols/protocol.ts'
+import { CompressedWebSocketEncoding, WebSocketEncoding } from './websocket-encoding.ts'
+import { framesIn, pingFrame } from './websocket-frames.ts'
+
+/**
+ * A WebSocket whose data frames go straight to the upgraded socket. `ws` reads, answers pings and closes; it sends
+ * control frames only, each in one piece, so that ours never come between its fragments.
+ */
+export class WebSocketTransport implements Transport {
+  readonly #ws: WebSocket
+  readonly #socket: Socket
+
+  /** @param socket the one that `ws` was upgraded on */
+  constructor (ws: WebSocket, socket: Socket) {
+    this.#ws = ws
+    this.#socket = socket
+  }
+
+  get bufferedBytes (): number {
+    return this.#socket.writableLength
+  }
+
+  write (bytes: Buffer): void {
+    // Nothing may follow a close frame (RFC 6455 section 5.5.1), whichever side began to close.
+    if (this.#ws.readyState === this.#ws.OPEN) this.#socket.write(bytes)
+  }
+
+  cork (): void {
+    this.#socket.cork()
+  }
+
+  uncork (): void {
+    this.#socket.uncork()
+  }
+
+  ping (): void {
+    this.write(pingFrame)
+  }
+
+  pause (): void {
+    this.#ws.pause()
+  }
+
+  resume (): void {
+    this.#ws.resume()
+  }
+
+  onceDrained (callback: () => void): void {
+    if (this.#socket.writableLength === 0) setImmediate(callback)
+    else this.#socket.once('drain', callback)
+  }
+
+  close (code: number, reason: string): void {
+    this.#ws.resume()
+    this.#ws.close(code, reason)
+  }
+}
+
+/** The same where there is no socket underneath: under `injectWS`, which tests of routes use. */
+export class InjectedWebSocketTransport implements Transport {
+  readonly #ws: WebSocket
+
+  constructor (ws: WebSocket) {
+    this.#ws = ws
+  }
+
+  get bufferedBytes (): number {
+    return this.#ws.bufferedAmount
+  }
+
+  write (bytes: Buffer): void {
+    if (this.#ws.readyState !== this.#ws.OPEN) return
+    for (const { data, binary } of framesIn(bytes)) this.#ws.send(data, { binary })
+  }
+
+  cork (): void {}
+  uncork (): void {}
+
+  ping (): void {
+    if (this.#ws.readyState === this.#ws.OPEN) this.#ws.ping()
+  }
+
+  pause (): void {
+    this.#ws.pause()
+  }
+
+  resume (): void {
+    this.#ws.resume()
+  }
+
+  onceDrained (callback: () => void): void {
+    setImmediate(callback)
+  }
+
+  close (code: number, reason: string): void {
+    this.#ws.close(code, reason)
+  }
+}
+
+/** The encodings of one protocol over WebSocket: one for each way in which its bytes can look. */
+export class WebSocketEncodings {
+  readonly #uncompressed: Encoding
+  readonly #compressed: Encoding
+
+  /** @param compressionThreshold in bytes */
+  constructor (protocol: Protocol, compressionThreshold: number) {
+    this.#uncompressed = new WebSocketEncoding(protocol)
+    this.#compressed = new CompressedWebSocketEncoding(protocol, compressionThreshold)
+  }
+
+  /**
+   * The encoding for a WebSocket, by what was negotiated with it.
+   *
+   * @param offer the extensions header of its request
+   */
+  for (ws: WebSocket, offer = ''): Encoding {
+    // A client that asked for a window smaller than ours could not read what all others get; it may be sent plain
+    // frames at any time (RFC 7692 section 6).
+    const compressed = ws.extensions.includes('permessage-deflate') && !offer.includes('server_max_window_bits')
+    return compressed ? this.#compressed : this.#uncompressed
+  }
+}
+
+/** The transport of a WebSocket that was upgraded from this request. */
+export function transportOf (ws: WebSocket, request: IncomingMessage): Transport {
+  // What `injectWS` passes for a request has no socket.
+  const socket = request.socket as Socket | undefined
+  return socket ? new WebSocketTransport(ws, socket) : new InjectedWebSocketTransport(ws)
+}

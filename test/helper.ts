@@ -1,0 +1,109 @@
+import { once } from 'node:events'
+import type { AddressInfo } from 'node:net'
+import fastify, { type FastifyInstance, type FastifyServerOptions } from 'fastify'
+import type { Test } from 'tap'
+import { WebSocket, type ClientOptions } from 'ws'
+import fanfare, { type FanfareOptions } from '../src/app.ts'
+
+/** A Fanfare app that listens on a free port. */
+export interface Running {
+  app: FastifyInstance
+  url: string
+  wsUrl: string
+}
+
+/** Builds an app that closes itself at the end of the test. */
+export async function build (t: Test, options: FanfareOptions = {}, server: FastifyServerOptions = {}): Promise<FastifyInstance> {
+  const app = fastify(server)
+  t.teardown(() => app.close())
+  await app.register(fanfare, { drainTimeout: 2, ...options })
+  return app
+}
+
+/** Starts an app on a free port of the loopback address. */
+export async function start (t: Test, options: FanfareOptions = {}, server: FastifyServerOptions = {}): Promise<Running> {
+  return listen(await build(t, options, server))
+}
+
+/** Makes a built app listen. */
+export async function listen (app: FastifyInstance): Promise<Running> {
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as AddressInfo
+  return { app, url: `http://127.0.0.1:${port}`, wsUrl: `ws://127.0.0.1:${port}/ws` }
+}
+
+/** A real client that keeps what it hears. */
+export class Client {
+  readonly ws: WebSocket
+  readonly heard: { data: Buffer, binary: boolean }[] = []
+  readonly #waiting = new Set<() => void>()
+
+  constructor (url: string, options: ClientOptions = {}) {
+    this.ws = new WebSocket(url, options)
+    this.ws.on('error', () => {})
+    this.ws.on('message', (data: Buffer, binary) => {
+      this.heard.push({ data, binary })
+      for (const look of this.#waiting) look()
+    })
+  }
+
+  get texts (): string[] {
+    return this.heard.map(({ data }) => String(data))
+  }
+
+  /** Resolves as soon as it has heard so many messages, with their texts. */
+  async hears (count: number): Promise<string[]> {
+    if (this.heard.length < count) {
+      await new Promise<void>((resolve) => {
+        const look = (): void => {
+          if (this.heard.length < count) return
+          this.#waiting.delete(look)
+          resolve()
+        }
+        this.#waiting.add(look)
+      })
+    }
+    return this.texts
+  }
+
+  /** Resolves with close code and reason. */
+  async closed (): Promise<{ code: number, reason: string }> {
+    const [code, reason] = await once(this.ws, 'close') as [number, Buffer]
+    return { code, reason: String(reason) }
+  }
+}
+
+/** Connects a client, and ends it with the test. */
+export async function connect (t: Test, url: string, options: ClientOptions = {}): Promise<Client> {
+  const client = new Client(url, options)
+  t.teardown(() => client.ws.terminate())
+  await once(client.ws, 'open')
+  return client
+}
+
+/** Connects many. */
+export async function connectMany (t: Test, url: string, count: number, options: ClientOptions = {}): Promise<Client[]> {
+  return Promise.all(Array.from({ length: count }, () => connect(t, url, options)))
+}
+
+/** The HTTP status, and the body, with which an upgrade is refused; 101 if it is not. */
+export async function refusal (url: string, options: ClientOptions = {}, protocols: string[] = []): Promise<{ status: number, body: string }> {
+  const ws = new WebSocket(url, protocols, options)
+  return new Promise((resolve, reject) => {
+    ws.on('error', reject)
+    ws.on('open', () => {
+      ws.terminate()
+      resolve({ status: 101, body: '' })
+    })
+    ws.on('unexpected-response', (_request, response) => {
+      let body = ''
+      response.on('data', (chunk: Buffer) => { body += String(chunk) })
+      response.on('end', () => resolve({ status: response.statusCode ?? 0, body }))
+    })
+  })
+}
+
+/** Looks again every few milliseconds until a condition holds that nothing announces; the test's timeout bounds it. */
+export async function until (holds: () => boolean | Promise<boolean>): Promise<void> {
+  while (!await holds()) await new Promise((resolve) => setTimeout(resolve, 5))
+}
