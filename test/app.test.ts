@@ -1,0 +1,108 @@
+import fastify from 'fastify'
+import t from 'tap'
+import fanfare from '../src/app.ts'
+import { build, connect, start } from './helper.ts'
+
+t.test('registers in an app with routes of its own, which publish', async (t) => {
+  const app = fastify()
+  t.teardown(() => app.close())
+  await app.register(fanfare, { maxMessageBytes: 1000 })
+  app.post('/orders/:id', async (request) => {
+    await app.connections.publish('orders', { id: (request.params as { id: string }).id, state: 'shipped' })
+    return { ok: true }
+  })
+  await app.ready()
+  const ws = await app.injectWS('/ws?channel=orders')
+  const heard = new Promise((resolve) => ws.once('message', (data: Buffer, binary: boolean) => resolve({ text: String(data), binary })))
+  t.equal((await app.inject({ method: 'POST', url: '/orders/42' })).statusCode, 200)
+  t.same(await heard, { text: '{"id":"42","state":"shipped"}', binary: false })
+  ws.terminate()
+})
+
+t.test('injectWS is enough to test with: text, binary, echo, large, pings, disconnect', async (t) => {
+  const app = await build(t, { pingInterval: 0.1, pongTimeout: 0.1 })
+  await app.ready()
+  const ws = await app.injectWS('/ws')
+  const heard: unknown[] = []
+  const texts = ['hi', 'x'.repeat(200), 'y'.repeat(65_600)]
+  const all = new Promise<void>((resolve) => ws.on('message', (data: Buffer, binary: boolean) => {
+    if (heard.push(binary ? data : String(data)) === texts.length + 1) resolve()
+  }))
+  await app.connections.publish('broadcast', texts[0] as string)
+  await app.connections.publish('broadcast', texts[1] as string)
+  await app.connections.publish('broadcast', texts[2] as string)
+  ws.send(Buffer.from([1, 2]))
+  await all
+  t.same(heard, [...texts, Buffer.from([1, 2])])
+  // Nothing else keeps the process: there is no socket, and the heartbeat does not.
+  const loop = setInterval(() => {}, 1000)
+  await new Promise((resolve) => ws.once('ping', resolve))
+  clearInterval(loop)
+  const closed = new Promise((resolve) => ws.once('close', (code: number) => resolve(code)))
+  t.equal(app.connections.disconnect({ channel: 'broadcast' }), 1)
+  t.equal(await closed, 3503)
+  t.equal(app.connections.count, 0)
+})
+
+t.test('publishing takes text, bytes and JSON values, and refuses the rest', async (t) => {
+  const { app, wsUrl } = await start(t)
+  const client = await connect(t, wsUrl)
+  const values = ['text', Buffer.from('bytes'), new Uint8Array([65]), { a: [1] }, [1, 2], 7, true, null]
+  for (const value of values) await app.connections.publish('broadcast', value)
+  await client.hears(values.length)
+  t.same(client.texts, ['text', 'bytes', 'A', '{"a":[1]}', '[1,2]', '7', 'true', 'null'])
+  t.same(client.heard.map(({ binary }) => binary), [false, true, true, false, false, false, false, false])
+  const circle: { self?: object } = {}
+  circle.self = circle
+  for (const value of [undefined, () => {}, Symbol('s'), circle, 1n]) {
+    await t.rejects(app.connections.publish('broadcast', value as never), { code: 'FANFARE_BAD_DATA', statusCode: 400 })
+  }
+  for (const channel of ['', 'x'.repeat(256), 'ü'.repeat(128), 'a\u001bb']) {
+    await t.rejects(app.connections.publish(channel, 'x'), { code: 'FANFARE_BAD_CHANNEL', statusCode: 400 })
+  }
+  await app.connections.publish('nobody hears this', 'x')
+  t.same(Object.fromEntries(app.connections.channels()), { broadcast: 1 }, 'a channel without subscribers does not exist')
+})
+
+t.test('disconnect closes those who are meant, after what they should still hear', async (t) => {
+  const { app, wsUrl } = await start(t)
+  const [red, blue] = await Promise.all([connect(t, `${wsUrl}?channel=red`), connect(t, `${wsUrl}?channel=blue`)])
+  const closed = red.closed()
+  const published = app.connections.publish('red', 'last words')
+  t.equal(app.connections.disconnect({ channel: 'red' }, { code: 4001, reason: 'out' }), 1)
+  await published
+  t.same(await closed, { code: 4001, reason: 'out' })
+  t.same(red.texts, ['last words'])
+  t.equal(app.connections.disconnect({ id: 'nobody' }), 0)
+  t.equal(app.connections.disconnect({ user: 'nobody' }), 0)
+  t.equal(app.connections.count, 1)
+  blue.ws.close()
+})
+
+t.test('a wrong option stops the start with a sentence that names it', async (t) => {
+  const app = fastify()
+  t.teardown(() => app.close())
+  await t.rejects(async () => { await app.register(fanfare, { pingInterval: -1 }) }, { message: 'pingInterval takes a number of seconds above 0 and at most 86400, but got -1' })
+  const other = fastify()
+  t.teardown(() => other.close())
+  await t.rejects(async () => { await other.register(fanfare, { pingIntervall: 1 } as never) }, { message: 'pingIntervall is not a setting of Fanfare' })
+})
+
+t.test('page: false leaves / to the host app', async (t) => {
+  const app = await build(t, { page: false })
+  app.get('/', async () => 'mine')
+  t.equal((await app.inject('/')).body, 'mine')
+})
+
+t.test('a host app that has WebSocket routes of its own keeps them', async (t) => {
+  const app = await build(t)
+  app.get('/own', { websocket: true }, (socket) => { socket.on('message', (data: Buffer) => socket.send(`own ${String(data)}`)) })
+  await app.listen({ host: '127.0.0.1', port: 0 })
+  const { port } = app.server.address() as { port: number }
+  const client = await connect(t, `ws://127.0.0.1:${port}/own`)
+  client.ws.send('x')
+  t.same(await client.hears(1), ['own x'])
+  const closed = client.closed()
+  await app.close()
+  t.match(await closed, { code: 1012 })
+})

@@ -1,0 +1,55 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { createServer, type AddressInfo } from 'node:net'
+import type { Test } from 'tap'
+import { until } from './helper.ts'
+
+/** A Fanfare server as a process of its own. */
+export interface ServerProcess {
+  child: ChildProcess
+  url: string
+  wsUrl: string
+  /** All that it printed. */
+  output: () => string
+  /** Resolves with the exit code. */
+  exit: Promise<number | null>
+}
+
+/** A port that is free now. */
+export async function freePort (): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  server.close()
+  await once(server, 'close')
+  return port
+}
+
+/** Runs the built server with these settings until it has ended by itself. */
+export async function runToEnd (t: Test, settings: NodeJS.ProcessEnv, args: string[] = ['dist/src/server.js']): Promise<{ code: number | null, output: string }> {
+  const { exit, output } = spawnNode(t, args, settings)
+  return { code: await exit, output: output() }
+}
+
+/** Starts the built server, and ends it with the test. */
+export async function startProcess (t: Test, settings: NodeJS.ProcessEnv = {}, args: string[] = ['dist/src/server.js']): Promise<ServerProcess> {
+  const port = await freePort()
+  const server = spawnNode(t, args, { PORT: String(port), ...settings })
+  const url = `http://127.0.0.1:${port}`
+  await until(async () => server.child.exitCode !== null || await fetch(`${url}/health/ready`).then((answer) => answer.ok, () => false))
+  if (server.child.exitCode !== null) throw new Error(`The server ended: ${server.output()}`)
+  return { ...server, url, wsUrl: `ws://127.0.0.1:${port}/ws` }
+}
+
+function spawnNode (t: Test, args: string[], settings: NodeJS.ProcessEnv): Pick<ServerProcess, 'child' | 'output' | 'exit'> {
+  const child = spawn(process.execPath, args, { env: { ...process.env, ...settings }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const exit = once(child, 'close').then(([code]) => code as number | null)
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await exit
+  })
+  let printed = ''
+  child.stdout.on('data', (chunk: Buffer) => { printed += String(chunk) })
+  child.stderr.on('data', (chunk: Buffer) => { printed += String(chunk) })
+  return { child, exit, output: () => printed }
+}
