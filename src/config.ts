@@ -1,5 +1,6 @@
-import { existsSync, readFileSync } from 'node:fs'
+import { existsSync, readFileSync, statSync } from 'node:fs'
 import { parseEnv } from 'node:util'
+import proxyAddr from '@fastify/proxy-addr'
 import { envSchema } from 'env-schema'
 import { Type, type Static, type TObject, type TSchema } from 'typebox'
 import { SettingError } from './errors.ts'
@@ -82,18 +83,33 @@ export function serverSettingsFrom (flags: Record<string, unknown> = {}, environ
   return validate(serverSchema, defined(values), variableOf) as ServerSettings
 }
 
-function validate (schema: TObject, values: Record<string, unknown>, nameOf: (name: string) => string): unknown {
+function validate (schema: TObject, given: Record<string, unknown>, nameOf: (name: string) => string): unknown {
   const properties: Record<string, TSchema> = schema.properties
+  const values = { ...given }
+  const refuse = (name: string): never => {
+    throw new SettingError(nameOf(name), `takes ${(properties[name] as { takes?: string }).takes}, but got ${JSON.stringify(given[name])}`)
+  }
   for (const [name, value] of Object.entries(values)) {
     const property = properties[name]
     if (property && typeof value === 'string') values[name] = fromText(property, value)
   }
+  if (typeof values.routesDir === 'string' && !statSync(values.routesDir, { throwIfNoEntry: false })?.isDirectory()) refuse('routesDir')
+  if (Array.isArray(values.trustProxy) && !areAddresses(values.trustProxy)) refuse('trustProxy')
   try {
     return envSchema({ schema, data: values, env: false, ajv: { customOptions: (ajv) => ajv.addVocabulary(['takes', 'unit']) } })
   } catch (error) {
     const name = (error as { errors?: { instancePath: string }[] }).errors?.[0]?.instancePath.split('/')[1]
     if (name === undefined) throw error
-    throw new SettingError(nameOf(name), `takes ${(properties[name] as { takes?: string }).takes}, but got ${JSON.stringify(values[name])}`)
+    return refuse(name)
+  }
+}
+
+function areAddresses (list: string[]): boolean {
+  try {
+    proxyAddr.compile(list)
+    return true
+  } catch {
+    return false
   }
 }
 

@@ -8,7 +8,7 @@ import { SettingError } from './errors.ts'
 import { RequestLog } from './request-log.ts'
 
 // A client that has not sent the headers of its request by then is cut.
-const HEADERS_TIMEOUT_MS = 8000
+const HEADERS_TIMEOUT_MS = 6000
 const REQUEST_TIMEOUT_MS = 30_000
 // What a stopping node takes beyond DRAIN_TIMEOUT at most.
 const LAST_MOMENTS_MS = 1500

@@ -26,8 +26,8 @@ export async function freePort (): Promise<number> {
 }
 
 /** Runs the built server with these settings until it has ended by itself. */
-export async function runToEnd (t: Test, settings: NodeJS.ProcessEnv, args: string[] = ['dist/src/server.js']): Promise<{ code: number | null, output: string }> {
-  const { exit, output } = spawnNode(t, args, settings)
+export async function runToEnd (t: Test, settings: NodeJS.ProcessEnv, args: string[] = ['dist/src/server.js'], cwd?: string): Promise<{ code: number | null, output: string }> {
+  const { exit, output } = spawnNode(t, args, settings, cwd)
   return { code: await exit, output: output() }
 }
 
@@ -41,8 +41,8 @@ export async function startProcess (t: Test, settings: NodeJS.ProcessEnv = {}, a
   return { ...server, url, wsUrl: `ws://127.0.0.1:${port}/ws` }
 }
 
-function spawnNode (t: Test, args: string[], settings: NodeJS.ProcessEnv): Pick<ServerProcess, 'child' | 'output' | 'exit'> {
-  const child = spawn(process.execPath, args, { env: { ...process.env, ...settings }, stdio: ['ignore', 'pipe', 'pipe'] })
+function spawnNode (t: Test, args: string[], settings: NodeJS.ProcessEnv, cwd?: string): Pick<ServerProcess, 'child' | 'output' | 'exit'> {
+  const child = spawn(process.execPath, args, { cwd, env: { ...process.env, ...settings }, stdio: ['ignore', 'pipe', 'pipe'] })
   const exit = once(child, 'close').then(([code]) => code as number | null)
   t.teardown(async () => {
     child.kill('SIGKILL')

@@ -1,0 +1,195 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, writeFileSync } from 'node:fs'
+import { createServer, type AddressInfo, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { connect, connectMany, refusal, until, type Client } from './helper.ts'
+import { freePort, runToEnd, startProcess } from './process.ts'
+
+interface Ready { status: string, connections: number, channels: number }
+
+const readiness = async (url: string): Promise<Ready> => (await fetch(`${url}/health/ready`)).json() as Promise<Ready>
+
+/** A client in a process of its own, which can be frozen. */
+async function clientProcess (t: Test, wsUrl: string): Promise<ReturnType<typeof spawn>> {
+  const child = spawn(process.execPath, ['-e', `new (require('ws').WebSocket)('${wsUrl}').on('open', () => console.log('open'))`], { stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  await once(child.stdout, 'data')
+  return child
+}
+
+t.test('says at the start where the page is, who may connect, and which broker it uses', async (t) => {
+  const { output, url } = await startProcess(t)
+  await until(() => output().includes('Open mode'))
+  const sentences = output().trim().split('\n').map((line) => JSON.parse(line).msg)
+  t.same(sentences, [
+    'The broker is memory: messages reach the clients of this process',
+    `Fanfare listens on ${url}`,
+    `The page is at ${url}/, WebSockets connect to ${url.replace('http', 'ws')}/ws`,
+    `Open mode: everyone who can reach ${url} may read and write every channel`
+  ])
+})
+
+t.test('logs opening and closing with facts, messages with sizes only at debug, contents never', async (t) => {
+  const { output, wsUrl, url } = await startProcess(t, { LOG_LEVEL: 'debug' })
+  const client = await connect(t, `${wsUrl}?channel=red`)
+  client.ws.send('the secret content')
+  await client.hears(1)
+  client.ws.close(1000)
+  await until(() => output().includes('connection closed'))
+  await refusal(`${wsUrl}?channel=&token=topsecret`)
+  await fetch(`${url}/unknown?token=topsecret`)
+  await until(() => output().includes('"status":404'))
+  const lines = output().trim().split('\n').map((line) => JSON.parse(line))
+  const opened = lines.find(({ msg }) => msg === 'connection opened')
+  t.match(opened, { level: 30, address: '127.0.0.1', channels: ['red'], connections: 1 })
+  t.match(lines.find(({ msg }) => msg === 'message'), { level: 20, connection: opened.connection, channel: 'red', bytes: 18 })
+  t.match(lines.find(({ msg }) => msg === 'connection closed'), { level: 30, connection: opened.connection, code: 1000, seconds: Number, connections: 0 })
+  t.notMatch(output(), /secret content|topsecret/)
+})
+
+t.test('bad settings end the start with one sentence each and exit code 1', async (t) => {
+  const taken = createServer().listen(0, '127.0.0.1')
+  t.teardown(() => taken.close())
+  await once(taken, 'listening')
+  const takenPort = String((taken.address() as AddressInfo).port)
+  const cases: [NodeJS.ProcessEnv, string][] = [
+    [{ PORT: 'abc' }, 'PORT takes a whole number from 0 to 65535, but got "abc"'],
+    [{ PORT: '70000' }, 'PORT takes a whole number from 0 to 65535, but got "70000"'],
+    [{ PING_INTERVAL: '-1' }, 'PING_INTERVAL takes a number of seconds above 0 and at most 86400, but got "-1"'],
+    [{ COMPRESSION: 'perhaps' }, 'COMPRESSION takes on or off, but got "perhaps"'],
+    [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL takes fatal, error, warn, info, debug, trace or silent, but got "loud"'],
+    [{ MAX_MESSAGE_BYTES: '0' }, 'MAX_MESSAGE_BYTES takes a whole number of bytes, 1 or more, but got "0"'],
+    [{ TRUST_PROXY: 'my-proxy' }, 'TRUST_PROXY takes a comma-separated list of addresses or CIDRs such as 10.0.0.0/8, but got "my-proxy"'],
+    [{ ROUTES_DIR: '/no/such/folder' }, 'ROUTES_DIR takes the path of a folder, but got "/no/such/folder"'],
+    [{ HOST: '203.0.113.1' }, 'HOST is no address of this machine: listen EADDRNOTAVAIL: address not available 203.0.113.1'],
+    [{ PORT: takenPort }, `PORT ${takenPort} is taken on 127.0.0.1: stop what listens there, or set another PORT`]
+  ]
+  for (const [settings, sentence] of cases) {
+    const { code, output } = await runToEnd(t, { LOG_LEVEL: 'silent', ...settings })
+    t.equal(output.trim().split('\n').filter((line) => !line.startsWith('{')).join('\n').startsWith(sentence), true, `${JSON.stringify(settings)}: ${output}`)
+    t.equal(code, 1)
+  }
+})
+
+t.test('fanfare serve takes a flag for each setting, and refuses unknown ones', async (t) => {
+  const { url } = await startProcess(t, {}, ['dist/src/cli/main.js', 'serve', '--max-connections', '1', '--allowed-origins', 'https://a.example,https://b.example'])
+  await connect(t, `${url.replace('http', 'ws')}/ws`)
+  t.match(await refusal(`${url.replace('http', 'ws')}/ws`), { status: 503 })
+  const unknown = await runToEnd(t, {}, ['dist/src/cli/main.js', 'serve', '--prot', '1'])
+  t.same([unknown.code, unknown.output.trim().split('\n')[0]], [1, "error: unknown option '--prot'"])
+  const help = await runToEnd(t, {}, ['dist/src/cli/main.js', 'serve', '--help'])
+  t.match(help.output, /--ping-interval <seconds>[\s\S]*env: PING_INTERVAL/)
+  t.match((await runToEnd(t, {}, ['dist/src/cli/main.js', '--version'])).output, /^\d+\.\d+\.\d+\n$/)
+  t.match((await runToEnd(t, {}, ['dist/src/cli/main.js', '--help'])).output, /serve[\s\S]*connect/)
+})
+
+t.test('reads a .env file, which the environment overrides', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'fanfare-'))
+  writeFileSync(join(folder, '.env'), 'MAX_MESSAGE_BYTES=none\nPORT=1\n')
+  const port = String(await freePort())
+  const { code, output } = await runToEnd(t, { PORT: port }, [join(process.cwd(), 'dist/src/cli/main.js'), 'serve'], folder)
+  t.same([code, output.trim()], [1, 'MAX_MESSAGE_BYTES takes a whole number of bytes, 1 or more, but got "none"'])
+})
+
+t.test('1,000 connections, 100 killed by RST in a broadcast of 1,000 messages: the others get all in order, the count is exact, no error is logged', { timeout: 120_000 }, async (t) => {
+  const { url, wsUrl, output } = await startProcess(t, { COMPRESSION: 'off' })
+  const clients = await connectMany(t, wsUrl, 1000)
+  const killed = clients.filter((_, index) => index % 10 === 3)
+  const others = clients.filter((_, index) => index % 10 !== 3)
+  const sender = others[0] as Client
+  for (let number = 0; number < 1000; number++) {
+    sender.ws.send(String(number))
+    if (number % 10 === 5) (killed[number / 10 | 0] as unknown as { ws: { _socket: Socket } }).ws._socket.resetAndDestroy()
+    if (number % 50 === 0) await new Promise(setImmediate)
+  }
+  const expected = Array.from({ length: 1000 }, (_, number) => String(number))
+  await Promise.all(others.map((client) => client.hears(1000)))
+  let wrong = 0
+  for (const { texts } of others) if (texts.join() !== expected.join()) wrong++
+  t.equal(wrong, 0, 'of 900 receivers missed or reordered a message')
+  await until(async () => (await readiness(url)).connections === 900)
+  t.equal(output().split('\n').filter((line) => line.includes('"level":50')).length, 0, 'errors logged')
+})
+
+t.test('a client frozen with SIGSTOP is gone within PING_INTERVAL + PONG_TIMEOUT + 1 s', async (t) => {
+  const { url, wsUrl } = await startProcess(t, { PING_INTERVAL: '2', PONG_TIMEOUT: '1' })
+  await connect(t, wsUrl)
+  const frozen = await clientProcess(t, wsUrl)
+  await until(async () => (await readiness(url)).connections === 2)
+  frozen.kill('SIGSTOP')
+  const from = performance.now()
+  await until(async () => (await readiness(url)).connections === 1)
+  const seconds = (performance.now() - from) / 1000
+  t.ok(seconds < 4, `gone after ${seconds.toFixed(1)} s of 4.0 s`)
+})
+
+t.test('SIGTERM with 100 live clients and a stopped one: 100 get 1012, readiness 503 within 100 ms, exit 0 within DRAIN_TIMEOUT + 2 s', async (t) => {
+  const { child, exit, url, wsUrl } = await startProcess(t, { DRAIN_TIMEOUT: '2' })
+  const clients = await connectMany(t, wsUrl, 100)
+  const frozen = await clientProcess(t, wsUrl)
+  frozen.kill('SIGSTOP')
+  const closes = Promise.all(clients.map((client) => client.closed()))
+  const from = performance.now()
+  child.kill('SIGTERM')
+  await until(async () => (await fetch(`${url}/health/ready`).catch(() => ({ status: 503 }))).status === 503)
+  t.ok(performance.now() - from < 100, `readiness says 503 after ${(performance.now() - from).toFixed(0)} ms`)
+  t.equal((await refusal(wsUrl).catch(() => ({ status: 503 }))).status, 503, 'no new connections')
+  t.same(await closes, Array(100).fill({ code: 1012, reason: 'server restarting' }))
+  t.ok(performance.now() - from < 1000, 'few clients are closed at once')
+  t.equal(await exit, 0)
+  const seconds = (performance.now() - from) / 1000
+  t.ok(seconds < 4, `exit after ${seconds.toFixed(1)} s of 4.0 s`)
+})
+
+t.test('many clients are closed spread over the drain, and SIGINT is like SIGTERM', async (t) => {
+  const { child, exit, wsUrl } = await startProcess(t, { DRAIN_TIMEOUT: '3' })
+  const clients = await connectMany(t, wsUrl, 400)
+  const from = performance.now()
+  const closes = Promise.all(clients.map(async (client) => {
+    t.equal((await client.closed()).code, 1012)
+    return performance.now() - from
+  }))
+  child.kill('SIGINT')
+  const times = await closes
+  t.ok(Math.max(...times) - Math.min(...times) > 1000, `spread over ${(Math.max(...times) - Math.min(...times)).toFixed(0)} ms`)
+  t.equal(await exit, 0)
+})
+
+t.test('a second signal ends the process at once', async (t) => {
+  const { child, exit, wsUrl } = await startProcess(t, { DRAIN_TIMEOUT: '30' })
+  const frozen = await clientProcess(t, wsUrl)
+  frozen.kill('SIGSTOP')
+  const other = await connect(t, wsUrl)
+  const closed = other.closed()
+  child.kill('SIGTERM')
+  await closed
+  const from = performance.now()
+  child.kill('SIGTERM')
+  t.not(await exit, 0)
+  t.ok(performance.now() - from < 1000)
+})
+
+t.test('slow handshakes are cut', async (t) => {
+  const { url } = await startProcess(t)
+  const { connect: connectTcp } = await import('node:net')
+  const from = performance.now()
+  const sockets = Array.from({ length: 20 }, (_, index) => {
+    const socket = connectTcp(Number(new URL(url).port), '127.0.0.1')
+    if (index % 2) socket.write('GET /ws HTTP/1.1\r\nHost: x\r\n')
+    socket.on('error', () => {}).resume()
+    return once(socket, 'close')
+  })
+  await Promise.all(sockets)
+  t.ok(performance.now() - from < 10_000, `after ${((performance.now() - from) / 1000).toFixed(1)} s of 10 s`)
+})
+
+t.test('ROUTES_DIR adds routes and plugins to the service', async (t) => {
+  const { url, wsUrl } = await startProcess(t, { ROUTES_DIR: 'examples/routes' })
+  const client = await connect(t, `${wsUrl}?channel=orders`)
+  const answer = await fetch(`${url}/orders/42/ship`, { method: 'POST' })
+  t.equal(answer.status, 204)
+  t.same(await client.hears(1), ['{"order":"42","state":"shipped"}'])
+})
