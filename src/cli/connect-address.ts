@@ -1,3 +1,5 @@
+import { UsageError } from './connect-failure.ts'
+
 /** Where to connect to. */
 export interface Address {
   /** The address itself: ws or wss, with a path and the channel. */
@@ -8,9 +10,6 @@ export interface Address {
   echoes: boolean
 }
 
-/** Thrown for an address nothing can be connected to. Its message is a whole sentence for the user. */
-export class AddressError extends Error {}
-
 const SCHEMES: Record<string, string> = { 'ws:': 'ws:', 'wss:': 'wss:', 'http:': 'ws:', 'https:': 'wss:' }
 
 /**
@@ -18,16 +17,16 @@ const SCHEMES: Record<string, string> = { 'ws:': 'ws:', 'wss:': 'wss:', 'http:':
  *
  * @param text The address.
  * @param channel The channel to join; none by default, which leaves the address's own.
- * @throws {AddressError} When it is no WebSocket address.
+ * @throws {UsageError} When it is no WebSocket address.
  */
 export function parseAddress (text: string, channel?: string): Address {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const scheme = SCHEMES[url?.protocol ?? '']
   if (url === undefined || scheme === undefined) {
-    throw new AddressError(`Not a WebSocket address: "${text}". Give one such as ws://localhost:8000/ws.`)
+    throw new UsageError(`Not a WebSocket address: "${text}". Give one such as ws://localhost:8000/ws.`)
   }
   if (url.hash !== '') {
-    throw new AddressError(`A WebSocket address cannot have a part after "#": "${text}". Write "%23" for the character itself.`)
+    throw new UsageError(`A WebSocket address cannot have a part after "#": "${text}". Write "%23" for the character itself.`)
   }
   url.protocol = scheme
   if (url.pathname === '/') url.pathname = '/ws'

@@ -69,9 +69,12 @@ export class Client {
       }
     })
     this.#sendLines()
-    await this.#stayConnected()
-    this.stop()
-    this.#input.destroy()
+    try {
+      await this.#stayConnected()
+    } finally {
+      this.stop()
+      this.#input.destroy()
+    }
     return this.#exitCode
   }
 
@@ -133,7 +136,7 @@ export class Client {
   async #waitToRetry (tries: number): Promise<void> {
     // Full jitter: clients that were lost together must not come back together.
     const delay = Math.random() * Math.min(MAX_RETRY_DELAY, FIRST_RETRY_DELAY * 2 ** tries)
-    this.#output.status(`Reconnecting in ${(delay / 1000).toFixed(1)} s`)
+    this.#output.status(`Reconnecting in ${delay < 1000 ? `${delay.toFixed(0)} ms` : `${(delay / 1000).toFixed(1)} s`}`)
     await sleep(delay, undefined, { signal: this.#stopped.signal }).catch(() => {})
   }
 

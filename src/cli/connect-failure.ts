@@ -3,6 +3,9 @@ import type { IncomingMessage } from 'node:http'
 /** How much of a refusing answer is read to find its reason. */
 const MAX_ANSWER_BYTES = 8192
 
+/** Thrown for what cannot be done as it was asked. Its message is a whole sentence for the user. */
+export class UsageError extends Error {}
+
 const CAUSES: Record<string, string> = {
   ECONNREFUSED: 'connection refused, nothing listens there',
   ECONNRESET: 'the connection was cut off',
@@ -14,8 +17,6 @@ const CAUSES: Record<string, string> = {
   ENETUNREACH: 'the network cannot be reached',
   EADDRNOTAVAIL: 'the address cannot be reached from here',
   EACCES: 'not permitted',
-  ERR_INVALID_CHAR: 'the token has characters that a header cannot carry',
-  ERR_SSL_WRONG_VERSION_NUMBER: 'TLS failed: the server does not speak TLS there, try ws:// instead of wss://',
   WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: 'a message was larger than this client takes'
 }
 
@@ -45,7 +46,8 @@ export function describeError (error: unknown): string {
   const known = CAUSES[code]
   if (known !== undefined) return known
   if (code.startsWith('HPE_')) return 'the answer is not HTTP, this is no WebSocket server'
-  if (isTls(code)) return `TLS failed: ${firstLine(message)}`
+  if (message.includes('wrong version number')) return 'TLS failed: the server does not speak TLS there, try ws:// instead of wss://'
+  if (/CERT|TLS|SSL|SIGNATURE|EPROTO/.test(code)) return `TLS failed: ${firstLine(message)}`
   return firstLine(message) || code || 'unknown error'
 }
 
@@ -95,10 +97,6 @@ function firstOf (error: unknown): { code: string, message: string } {
   const { code = '', message = '', errors } = error as Partial<AggregateError & NodeJS.ErrnoException>
   if (message === '' && errors !== undefined && errors.length > 0) return firstOf(errors[0])
   return { code, message }
-}
-
-function isTls (code: string): boolean {
-  return /CERT|TLS|SSL|SIGNATURE|EPROTO/.test(code)
 }
 
 function firstLine (text: string): string {

@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError, Option } from 'commander'
-import { AddressError, parseAddress } from './connect-address.ts'
+import { parseAddress } from './connect-address.ts'
 import { Client } from './connect-client.ts'
-import { describeError } from './connect-failure.ts'
+import { describeError, UsageError } from './connect-failure.ts'
 import { Output } from './output.ts'
 
 const DEFAULT_URL = 'ws://localhost:8000/ws'
@@ -57,12 +57,11 @@ async function connect (url: string, flags: ConnectFlags): Promise<void> {
   const output = new Output(process.stdout, process.stderr, flags.raw)
   try {
     const address = parseAddress(url, flags.channel)
-    const client = new Client({ ...flags, address, token: flags.token || undefined }, process.stdin, output)
+    const client = new Client({ ...flags, address, token: headerSafe(flags.token) }, process.stdin, output)
     stopOnSignals(client)
     process.exitCode = await client.run()
   } catch (error) {
-    output.problem(error instanceof AddressError ? error.message : `Cannot connect to ${url}: ${describeError(error)}`)
-    process.stdin.destroy()
+    output.problem(error instanceof UsageError ? error.message : `Cannot connect: ${describeError(error)}`)
     process.exitCode = 1
   }
 }
@@ -76,6 +75,12 @@ function stopOnSignals (client: Client): void {
     setTimeout(() => process.exit(0), FLUSH_TIMEOUT).unref()
   }
   process.on('SIGINT', onSignal).on('SIGTERM', onSignal)
+}
+
+// Not a parser of the option: commander's own sentence about a bad value would show the token.
+function headerSafe (token = ''): string | undefined {
+  if (!/^[\x21-\x7e]*$/.test(token)) throw new UsageError('The token has characters that a header cannot carry.')
+  return token === '' ? undefined : token
 }
 
 function nonEmpty (value: string): string {

@@ -7,7 +7,7 @@ import { Connection, type Peer } from './connection.ts'
 import type { Encoding } from './encoding.ts'
 import { FanOut, type SlowReceivers } from './fan-out.ts'
 import { Heartbeat, type HeartbeatTimes } from './heartbeat.ts'
-import { AddressCounts, Throttle } from './limits.ts'
+import { AddressCounts, holdBackSender, Throttle } from './limits.ts'
 import { channelNameRefusal, publicationOf, type Publication, type PublicationData } from './publication.ts'
 import type { Transport } from './transport.ts'
 
@@ -147,7 +147,7 @@ export class ConnectionManager {
     this.#addresses.add(peer.address)
     this.#heartbeat.add(connection)
     for (const channel of channels) this.#join(connection, channel, echo)
-    this.#log.info({ ...this.#factsOf(connection), channels, connections: this.count }, 'connection opened')
+    this.#log.info({ ...factsOf(connection), channels, connections: this.count }, 'connection opened')
     return connection
   }
 
@@ -156,7 +156,7 @@ export class ConnectionManager {
     if (!connection.open) return
     connection.awaitingPong = false
     this.#log.debug({ connection: connection.id, channel, bytes: publication.data.length }, 'message')
-    this.#holdBackSender(connection)
+    holdBackSender(connection, publication.data.length, this.#settings.maxBufferedBytes)
     if (connection.throttle) connection.throttle.run(connection, () => this.#publishFrom(connection, channel, publication))
     else this.#publishFrom(connection, channel, publication)
   }
@@ -190,7 +190,7 @@ export class ConnectionManager {
     }
     connection.subscriptions.clear()
     const seconds = Math.round(performance.now() - connection.openedAt) / 1000
-    this.#log.info({ ...this.#factsOf(connection), code, seconds, connections: this.count }, 'connection closed')
+    this.#log.info({ ...factsOf(connection), code, seconds, connections: this.count }, 'connection closed')
   }
 
   /**
@@ -228,26 +228,14 @@ export class ConnectionManager {
     })
   }
 
-  // A client that sends faster than it reads would be cut as slow for its own echoes; it is slowed instead.
-  #holdBackSender (connection: Connection): void {
-    const { transport } = connection
-    if (connection.heldForBacklog || transport.bufferedBytes <= this.#settings.maxBufferedBytes / 2) return
-    connection.heldForBacklog = true
-    connection.hold()
-    transport.onceDrained(() => {
-      connection.heldForBacklog = false
-      connection.release()
-    })
-  }
-
   // While we do not read from a connection, its answer cannot be seen. One that is held for its rate will be read again;
   // one that has taken nothing of what waits for it in all this time is a slow one.
   #silent (connection: Connection): void {
     if (connection.throttle?.busy) return
     this.close(connection, connection.heldForBacklog ? closeCodes.slow : closeCodes.noPong)
   }
+}
 
-  #factsOf ({ id, peer }: Connection): object {
-    return { connection: id, address: peer.address, user: peer.user }
-  }
+function factsOf ({ id, peer }: Connection): object {
+  return { connection: id, address: peer.address, user: peer.user }
 }

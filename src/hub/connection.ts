@@ -33,6 +33,8 @@ export class Connection {
   /** Written to in the flush that is under way, and not yet uncorked. */
   corked = false
   throttle: Throttle | undefined
+  /** Bytes that it has sent since it was last held back. */
+  intake = 0
   /** Not read from until it has taken what waits for it. */
   heldForBacklog = false
   #holds = 0

@@ -65,6 +65,34 @@ export class Throttle {
   }
 }
 
+/**
+ * Stops reading from a client that sends faster than it reads, until it has taken what waits for it. It would be cut as
+ * slow for its own echoes otherwise. What it has sent counts before it is echoed: one turn of the loop can read megabytes
+ * from a socket.
+ *
+ * @param bytes that it has just sent
+ * @param maxBufferedBytes with which it would be cut
+ */
+export function holdBackSender (connection: Connection, bytes: number, maxBufferedBytes: number): void {
+  const { transport } = connection
+  const allowed = maxBufferedBytes / 4
+  connection.intake += bytes
+  if (connection.heldForBacklog || connection.intake + transport.bufferedBytes <= allowed) return
+  connection.heldForBacklog = true
+  connection.hold()
+  const look = (): void => {
+    if (connection.open && transport.bufferedBytes > allowed) {
+      transport.onceDrained(look)
+      return
+    }
+    connection.intake = 0
+    connection.heldForBacklog = false
+    connection.release()
+  }
+  // After the flush of this turn.
+  setImmediate(look)
+}
+
 /** Connections by address, so that one address cannot take them all. */
 export class AddressCounts {
   readonly #counts = new Map<string, number>()

@@ -7,6 +7,8 @@ import type { Protocol } from '../protocols/protocol.ts'
 import { CompressedWebSocketEncoding, WebSocketEncoding } from './websocket-encoding.ts'
 import { framesIn, pingFrame } from './websocket-frames.ts'
 
+const LOOK_AGAIN_MS = 10
+
 /**
  * A WebSocket whose data frames go straight to the upgraded socket. `ws` reads, answers pings and closes; it sends
  * control frames only, each in one piece, so that ours never come between its fragments.
@@ -51,8 +53,9 @@ export class WebSocketTransport implements Transport {
   }
 
   onceDrained (callback: () => void): void {
-    if (this.#socket.writableLength === 0) setImmediate(callback)
-    else this.#socket.once('drain', callback)
+    // Below its own high-water mark a socket does not say when it is empty.
+    if (this.#socket.writableNeedDrain) this.#socket.once('drain', callback)
+    else setTimeout(callback, LOOK_AGAIN_MS)
   }
 
   close (code: number, reason: string): void {
@@ -94,7 +97,7 @@ export class InjectedWebSocketTransport implements Transport {
   }
 
   onceDrained (callback: () => void): void {
-    setImmediate(callback)
+    setTimeout(callback, LOOK_AGAIN_MS)
   }
 
   close (code: number, reason: string): void {
