@@ -2,7 +2,7 @@ import { setTimeout as wait } from 'node:timers/promises'
 import type { Broker } from '../brokers/broker.ts'
 import { closeCodes, type Close } from '../close-codes.ts'
 import { fanfareError, type FanfareError } from '../errors.ts'
-import { Channel } from './channel.ts'
+import { Channel, type Subscription } from './channel.ts'
 import { Connection, type Peer } from './connection.ts'
 import type { Encoding } from './encoding.ts'
 import { FanOut, type SlowReceivers } from './fan-out.ts'
@@ -146,9 +146,35 @@ export class ConnectionManager {
     this.#connections.add(connection)
     this.#addresses.add(peer.address)
     this.#heartbeat.add(connection)
-    for (const channel of channels) this.#join(connection, channel, echo)
+    for (const channel of channels) this.subscribe(connection, channel, echo)
     this.#log.info({ ...factsOf(connection), channels, connections: this.count }, 'connection opened')
     return connection
+  }
+
+  /** Lets a connection hear a channel: all that is published from now on. Nothing changes if it does already. */
+  subscribe (connection: Connection, name: string, echo = true): void {
+    let channel = this.#channels.get(name)
+    if (!channel) {
+      channel = new Channel(name)
+      this.#channels.set(name, channel)
+    }
+    if (!connection.subscriptions.has(channel)) connection.subscriptions.set(channel, channel.join(connection, echo))
+  }
+
+  /** Ends that; the connection hears first what was published so far. */
+  unsubscribe (connection: Connection, name: string): void {
+    const channel = this.#channels.get(name)
+    const subscription = channel && connection.subscriptions.get(channel)
+    if (!subscription) return
+    this.#fanOut.catchUp(channel, subscription)
+    this.#leave(channel, subscription)
+    connection.subscriptions.delete(channel)
+  }
+
+  /** Tells a connection something directly, after all that was published to it so far. */
+  send (connection: Connection, bytes: Buffer): void {
+    this.#catchUp(connection)
+    if (connection.open) connection.transport.write(bytes)
   }
 
   /** Handles what a connection sent: publishes it to the channel, at the rate that the connection may have. */
@@ -169,10 +195,8 @@ export class ConnectionManager {
   /** Closes a connection from our side; it hears first what was published to it so far. */
   close (connection: Connection, { code, reason }: Close): void {
     if (!connection.open) return
-    if (code !== closeCodes.slow.code) {
-      for (const [channel, subscription] of connection.subscriptions) this.#fanOut.catchUp(channel, subscription)
-      if (!connection.open) return
-    }
+    if (code !== closeCodes.slow.code) this.#catchUp(connection)
+    if (!connection.open) return
     this.closed(connection, code)
     connection.transport.close(code, reason)
   }
@@ -184,10 +208,7 @@ export class ConnectionManager {
     this.#connections.delete(connection)
     this.#addresses.remove(connection.peer.address)
     this.#heartbeat.remove(connection)
-    for (const [channel, subscription] of connection.subscriptions) {
-      channel.leave(subscription)
-      if (channel.subscriptions.size === 0) this.#channels.delete(channel.name)
-    }
+    for (const [channel, subscription] of connection.subscriptions) this.#leave(channel, subscription)
     connection.subscriptions.clear()
     const seconds = Math.round(performance.now() - connection.openedAt) / 1000
     this.#log.info({ ...factsOf(connection), code, seconds, connections: this.count }, 'connection closed')
@@ -212,13 +233,13 @@ export class ConnectionManager {
     this.#heartbeat.stop()
   }
 
-  #join (connection: Connection, name: string, echo: boolean): void {
-    let channel = this.#channels.get(name)
-    if (!channel) {
-      channel = new Channel(name)
-      this.#channels.set(name, channel)
-    }
-    if (!connection.subscriptions.has(channel)) connection.subscriptions.set(channel, channel.join(connection, echo))
+  #leave (channel: Channel, subscription: Subscription): void {
+    channel.leave(subscription)
+    if (channel.subscriptions.size === 0) this.#channels.delete(channel.name)
+  }
+
+  #catchUp (connection: Connection): void {
+    for (const [channel, subscription] of connection.subscriptions) this.#fanOut.catchUp(channel, subscription)
   }
 
   #publishFrom (connection: Connection, channel: string, publication: Publication): void {

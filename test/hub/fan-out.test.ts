@@ -1,0 +1,217 @@
+import fc from 'fast-check'
+import t from 'tap'
+import { MemoryBroker } from '../../src/brokers/memory.ts'
+import { closeCodes } from '../../src/close-codes.ts'
+import type { Connection } from '../../src/hub/connection.ts'
+import { ConnectionManager, type ManagerSettings } from '../../src/hub/connection-manager.ts'
+import type { Encoding } from '../../src/hub/encoding.ts'
+import type { Transport } from '../../src/hub/transport.ts'
+
+// The hub alone, with transports that can be stalled and killed at will: what a real network does only by chance.
+
+const SETTINGS: ManagerSettings = {
+  maxBufferedBytes: 200, slowReceiver: 'close', maxConnections: 1000, maxConnectionsPerIp: 0, maxChannels: 10, messageRate: 0, pingInterval: 25, pongTimeout: 8
+}
+
+class TestTransport implements Transport {
+  readonly lines: string[] = []
+  closedWith: number | undefined
+  corks = 0
+  stalled = false
+  bufferedBytes = 0
+  onWrite = (): void => {}
+  #onDrained: (() => void)[] = []
+
+  write (bytes: Buffer): void {
+    if (this.closedWith !== undefined) throw new Error('written to after the close')
+    if (this.stalled) this.bufferedBytes += bytes.length
+    this.lines.push(...String(bytes).trimEnd().split('\n'))
+    this.onWrite()
+  }
+
+  drain (): void {
+    this.stalled = false
+    this.bufferedBytes = 0
+    for (const callback of this.#onDrained.splice(0)) callback()
+  }
+
+  cork (): void { this.corks++ }
+  uncork (): void { this.corks-- }
+  ping (): void {}
+  pause (): void {}
+  resume (): void {}
+  onceDrained (callback: () => void): void { this.#onDrained.push(callback) }
+  close (code: number): void { this.closedWith = code }
+}
+
+/** An encoding in lines; `slow` ones prepare each publication for some turns of the loop. */
+const linesEncoding = (slow: boolean): Encoding => ({
+  encode: (channel, publications) => Buffer.from(publications.map(({ data }) => `${channel} ${String(data)}\n`).join('')),
+  encodeSkipped: (channel, count) => Buffer.from(`${channel} skipped ${count}\n`),
+  ...(slow && { prepare: async () => { for (let turn = 0; turn < 3; turn++) await nextTurn() } })
+})
+
+const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
+
+const managerOf = (settings: Partial<ManagerSettings> = {}): ConnectionManager =>
+  new ConnectionManager(new MemoryBroker(), { ...SETTINGS, ...settings }, { info: () => {}, debug: () => {} })
+
+/** One client, and what it should have heard if it kept up: the model. */
+interface Modelled { connection: Connection, transport: TestTransport, channels: Map<string, boolean>, expected: string[], whole: boolean }
+
+const CHANNELS = ['red', 'green', 'blue']
+const channel = fc.constantFrom(...CHANNELS)
+const who = fc.nat(5)
+const step = fc.oneof(
+  fc.record({ do: fc.constant('open' as const), channel, echo: fc.boolean(), slowEncoding: fc.boolean() }),
+  fc.record({ do: fc.constant('join' as const), who, channel, echo: fc.boolean() }),
+  fc.record({ do: fc.constant('leave' as const), who, channel }),
+  fc.record({ do: fc.constant('publish' as const), channel, times: fc.integer({ min: 1, max: 4 }) }),
+  fc.record({ do: fc.constant('receive' as const), who, channel }),
+  fc.record({ do: fc.constant('reply' as const), who }),
+  fc.record({ do: fc.constant('stall' as const), who }),
+  fc.record({ do: fc.constant('drain' as const), who }),
+  fc.record({ do: fc.constant('die' as const), who }),
+  fc.record({ do: fc.constant('close' as const), who }),
+  fc.record({ do: fc.constant('turn' as const) })
+)
+
+t.test('joins, leaves, publications, replies, stalls and deaths in any order: everyone hears what the model says', async (t) => {
+  const encodings = [linesEncoding(false), linesEncoding(true)]
+  await fc.assert(fc.asyncProperty(fc.array(step, { maxLength: 60 }), async (steps) => {
+    const manager = managerOf()
+    const all: Modelled[] = []
+    let number = 0
+
+    function hear (name: string, text: string, from?: Connection): void {
+      for (const one of all) {
+        const echo = one.connection.open ? one.channels.get(name) : undefined
+        if (echo !== undefined && (echo || one.connection !== from)) one.expected.push(`${name} ${text}`)
+      }
+    }
+
+    for (const it of steps) {
+      const one = 'who' in it ? all[it.who] : undefined
+      if (it.do === 'turn') await nextTurn()
+      if (it.do === 'open') {
+        const transport = new TestTransport()
+        const connection = manager.open(transport, encodings[Number(it.slowEncoding)] as Encoding, { address: 'x' }, [it.channel], it.echo)
+        all.push({ connection, transport, channels: new Map([[it.channel, it.echo]]), expected: [], whole: true })
+      }
+      if (it.do === 'publish') {
+        for (let time = 0; time < it.times; time++) {
+          const text = `p${number++}`
+          hear(it.channel, text)
+          manager.publish(it.channel, text)
+        }
+      }
+      if (!one?.connection.open) continue
+      if (it.do === 'join') {
+        manager.subscribe(one.connection, it.channel, it.echo)
+        if (!one.channels.has(it.channel)) one.channels.set(it.channel, it.echo)
+      }
+      if (it.do === 'leave') {
+        manager.unsubscribe(one.connection, it.channel)
+        one.channels.delete(it.channel)
+      }
+      if (it.do === 'receive') {
+        const text = `r${number++}`
+        hear(it.channel, text, one.connection)
+        manager.receive(one.connection, it.channel, { kind: 'text', data: Buffer.from(text) })
+      }
+      if (it.do === 'reply') {
+        manager.send(one.connection, Buffer.from(`reply ${++number}\n`))
+        one.expected.push(`reply ${number}`)
+      }
+      if (it.do === 'stall') one.transport.stalled = true
+      if (it.do === 'drain') one.transport.drain()
+      if (it.do === 'die') {
+        manager.closed(one.connection, 1006)
+        one.whole = false
+      }
+      if (it.do === 'close') manager.close(one.connection, closeCodes.disconnected)
+    }
+    for (let turn = 0; turn < 8; turn++) await nextTurn()
+
+    for (const { transport, connection, expected, whole } of all) {
+      // One channel's messages keep their order; those of different channels may change places until a reply.
+      const complete = whole && transport.closedWith !== closeCodes.slow.code
+      for (const name of CHANNELS) {
+        const heard = transport.lines.filter((line) => line.startsWith(`${name} `) || line.startsWith('reply'))
+        const due = expected.filter((line) => line.startsWith(`${name} `) || line.startsWith('reply'))
+        t.strictSame(heard, complete ? due : due.slice(0, heard.length))
+      }
+      t.equal(transport.corks, 0)
+      if (transport.closedWith === closeCodes.slow.code) t.notOk(connection.open)
+    }
+    const open = all.filter(({ connection }) => connection.open)
+    t.equal(manager.count, open.length)
+    const counts = Object.fromEntries(CHANNELS.map((name) => [name, open.filter(({ channels }) => channels.has(name)).length]).filter(([, count]) => count))
+    t.strictSame(Object.fromEntries(manager.channels()), counts)
+  }), { numRuns: 300 })
+})
+
+t.test('a slow receiver that is not cut hears a part of the channel in order, and how much it missed', async (t) => {
+  const manager = managerOf({ slowReceiver: 'drop' })
+  const transport = new TestTransport()
+  manager.open(transport, linesEncoding(false), { address: 'x' }, ['red'])
+  transport.stalled = true
+  for (let number = 0; number < 100; number++) {
+    await manager.publish('red', String(number))
+    await nextTurn()
+  }
+  const before = transport.lines.length
+  t.ok(before < 100)
+  transport.drain()
+  await manager.publish('red', 'after')
+  await nextTurn()
+  t.strictSame(transport.lines.slice(before - 1), [`red ${before - 1}`, `red skipped ${100 - before}`, 'red after'])
+})
+
+t.test('a flush of very many receivers lets the loop turn, and keeps the order for who joins, leaves or is told something between', async (t) => {
+  const manager = managerOf()
+  const encoding = linesEncoding(false)
+  const transports = Array.from({ length: 500 }, () => new TestTransport())
+  const connections = transports.map((transport) => manager.open(transport, encoding, { address: 'x' }, ['red']))
+  // As if each write took 0.2 ms: 500 of them are 100 ms.
+  for (const transport of transports) transport.onWrite = () => { for (const end = performance.now() + 0.2; performance.now() < end;); }
+  for (let number = 0; number < 3; number++) manager.publish('red', `first ${number}`)
+  let turns = 0
+  const late = new TestTransport()
+  const last = transports.at(-1) as TestTransport
+  while (last.lines.length === 0) {
+    await nextTurn()
+    if (turns++ === 1) {
+      manager.publish('red', 'second')
+      manager.open(late, encoding, { address: 'x' }, ['red'])
+      manager.publish('red', 'third')
+      manager.send(connections[400] as Connection, Buffer.from('reply\n'))
+      manager.unsubscribe(connections[450] as Connection, 'red')
+      manager.closed(connections[460] as Connection, 1006)
+    }
+  }
+  t.ok(turns > 5, `the loop turned ${turns} times meanwhile`)
+  for (let turn = 0; turn < 200 && last.lines.length < 5; turn++) await nextTurn()
+  const all = ['red first 0', 'red first 1', 'red first 2', 'red second', 'red third']
+  for (const [index, { lines }] of transports.entries()) {
+    if (index === 400) t.strictSame(lines, [...all, 'reply'])
+    else if (index === 460) t.strictSame(lines, [])
+    else t.strictSame(lines, all)
+  }
+  t.strictSame(late.lines, ['red third'])
+})
+
+t.test('a connection that several channels reach in one flush is corked once', async (t) => {
+  const manager = managerOf()
+  const transport = new TestTransport()
+  let corked = 0
+  transport.cork = () => { corked++ }
+  manager.open(transport, linesEncoding(false), { address: 'x' }, CHANNELS)
+  for (const name of CHANNELS) manager.publish(name, 'x')
+  await nextTurn()
+  t.equal(corked, 1)
+  t.strictSame(transport.lines, CHANNELS.map((name) => `${name} x`))
+  manager.publish('red', 'alone')
+  await nextTurn()
+  t.equal(corked, 1, 'and not at all by one channel')
+})
