@@ -81,7 +81,7 @@ export class Connection {
         if (hadEchoed) events.onEchoLost()
         events.onProgress()
       }
-    }, address.echoes)
+    }, { echoes: address.echoes })
     this.#socket = new WebSocket(address.url, {
       maxPayload: MAX_MESSAGE_BYTES,
       // 100,000 lines of 1.4 KiB and back over loopback: 22 s with permessage-deflate, 2 s without.

@@ -2,10 +2,16 @@
 const LIMIT_BYTES = 256 * 1024
 /** What a message counts beyond its bytes, so that empty ones are not free. */
 const OVERHEAD_BYTES = 32
-/** How long to wait for the very first message to come back, in milliseconds. */
-const FIRST_ECHO_TIMEOUT = 1000
-/** How long to wait for the next one, from a server that has sent some back, in milliseconds. */
-const NEXT_ECHO_TIMEOUT = 10_000
+
+/** How an EchoWindow differs from the usual one. */
+export interface EchoWindowOptions {
+  /** Whether messages may come back at all; true by default. */
+  echoes?: boolean
+  /** How long to wait for the very first message to come back, in milliseconds; 1000 by default. */
+  firstTimeout?: number
+  /** How long to wait for the next one, from a server that has sent some back, in milliseconds; 10,000 by default. */
+  nextTimeout?: number
+}
 
 /** What an EchoWindow asks of its owner. */
 export interface EchoWindowEvents {
@@ -25,6 +31,8 @@ export interface EchoWindowEvents {
  */
 export class EchoWindow {
   readonly #events: EchoWindowEvents
+  readonly #firstTimeout: number
+  readonly #nextTimeout: number
   #state: 'unknown' | 'echoing' | 'silent' = 'unknown'
   #waiting: Buffer[] = []
   #bytes = 0
@@ -37,10 +45,12 @@ export class EchoWindow {
 
   /**
    * @param events How to ask and tell the owner.
-   * @param echoes Whether messages may come back at all; true by default.
+   * @param options Whether messages come back, and how long to wait for them.
    */
-  constructor (events: EchoWindowEvents, echoes = true) {
+  constructor (events: EchoWindowEvents, { echoes = true, firstTimeout = 1000, nextTimeout = 10_000 }: EchoWindowOptions = {}) {
     this.#events = events
+    this.#firstTimeout = firstTimeout
+    this.#nextTimeout = nextTimeout
     if (!echoes) this.#state = 'silent'
   }
 
@@ -72,7 +82,7 @@ export class EchoWindow {
     this.#last = data
     if (this.#state === 'silent') return
     this.#push(data)
-    this.#timer ??= setTimeout(() => this.#lookAgain(), this.#timeout)
+    if (this.#timer === undefined) this.#startClock()
   }
 
   /**
@@ -87,8 +97,10 @@ export class EchoWindow {
     this.#waiting.shift()
     this.#bytes -= oldest.length + OVERHEAD_BYTES
     this.#returned++
+    const isFirst = this.#state === 'unknown'
     this.#state = 'echoing'
     if (this.settled) this.stop()
+    else if (isFirst) this.#startClock()
     else this.#timer?.refresh()
   }
 
@@ -96,10 +108,6 @@ export class EchoWindow {
   stop (): void {
     clearTimeout(this.#timer)
     this.#timer = undefined
-  }
-
-  get #timeout (): number {
-    return this.#state === 'echoing' ? NEXT_ECHO_TIMEOUT : FIRST_ECHO_TIMEOUT
   }
 
   #push (data: Buffer): void {
@@ -112,7 +120,7 @@ export class EchoWindow {
     this.#state = 'echoing'
     if (this.#last !== undefined && this.#last !== this.#probe) {
       this.#push(this.#last)
-      this.#timer = setTimeout(() => this.#lookAgain(), this.#timeout)
+      this.#startClock()
     }
     this.#probe = undefined
   }
@@ -123,14 +131,15 @@ export class EchoWindow {
     // A process that got no time for a second finds the timer due and the messages unread: those go first.
     setImmediate(() => {
       if (this.#timer === undefined) return
-      if (returned !== this.#returned || !isReading()) this.#rearm()
+      if (returned !== this.#returned || !isReading()) this.#startClock()
       else this.#giveUp()
     })
   }
 
-  #rearm (): void {
+  #startClock (): void {
     this.stop()
-    this.#timer = setTimeout(() => this.#lookAgain(), this.#timeout)
+    const timeout = this.#state === 'echoing' ? this.#nextTimeout : this.#firstTimeout
+    this.#timer = setTimeout(() => this.#lookAgain(), timeout)
   }
 
   #giveUp (): void {

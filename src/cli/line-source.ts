@@ -4,10 +4,7 @@ const NEWLINE = 0x0a
 const RETURN = 0x0d
 
 /** The longest line that is taken, in bytes: what waits for its end must be bounded. */
-export const MAX_LINE_BYTES = 16 * 1024 * 1024
-
-/** Thrown when a line of the input is longer than the limit. */
-export class LineTooLongError extends Error {}
+const MAX_LINE_BYTES = 16 * 1024 * 1024
 
 /**
  * Splits a stream of bytes into lines, without their `\n` or `\r\n`. An empty line is an empty Buffer; what
@@ -19,7 +16,7 @@ export class LineTooLongError extends Error {}
  *
  * @param input Where the bytes come from, for instance process.stdin.
  * @param maxBytes The longest line allowed; 16 MiB by default.
- * @throws {LineTooLongError} For a longer line; and whatever error the stream ends with.
+ * @throws {RangeError} For a longer line; and whatever error the stream ends with.
  */
 export async function * readLines (input: Readable, maxBytes = MAX_LINE_BYTES): AsyncGenerator<Buffer> {
   let parts: Buffer[] = []
@@ -36,7 +33,7 @@ export async function * readLines (input: Readable, maxBytes = MAX_LINE_BYTES): 
     if (start === chunk.length) continue
     parts.push(chunk.subarray(start))
     length += chunk.length - start
-    if (length > maxBytes) throw new LineTooLongError(`a line is longer than ${maxBytes} bytes`)
+    if (length > maxBytes) throw new RangeError(`a line is longer than ${maxBytes} bytes`)
   }
   if (length > 0) yield join(parts)
 }

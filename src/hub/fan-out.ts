@@ -82,7 +82,6 @@ export class FanOut {
 
   readonly #deliver = (subscription: Subscription, bytes: Buffer, count: number): void => {
     const { connection } = subscription
-    if (!connection.open) return
     const { transport } = connection
     if (transport.bufferedBytes > this.#slow.maxBufferedBytes) {
       this.#tooSlow(subscription, count)
