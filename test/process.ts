@@ -27,22 +27,23 @@ export async function freePort (): Promise<number> {
 
 /** Runs the built server with these settings until it has ended by itself. */
 export async function runToEnd (t: Test, settings: NodeJS.ProcessEnv, args: string[] = ['dist/src/server.js'], cwd?: string): Promise<{ code: number | null, output: string }> {
-  const { exit, output } = spawnNode(t, args, settings, cwd)
+  const { exit, output } = spawnServer(t, args, settings, cwd)
   return { code: await exit, output: output() }
 }
 
-/** Starts the built server, and ends it with the test. */
-export async function startProcess (t: Test, settings: NodeJS.ProcessEnv = {}, args: string[] = ['dist/src/server.js']): Promise<ServerProcess> {
+/** Starts the built server, or what else `args` say, and ends it with the test. */
+export async function startProcess (t: Test, settings: NodeJS.ProcessEnv = {}, args: string[] = ['dist/src/server.js'], cwd?: string): Promise<ServerProcess> {
   const port = await freePort()
-  const server = spawnNode(t, args, { PORT: String(port), ...settings })
+  const server = spawnServer(t, args, { PORT: String(port), ...settings }, cwd)
   const url = `http://127.0.0.1:${port}`
   await until(async () => server.child.exitCode !== null || await fetch(`${url}/health/ready`).then((answer) => answer.ok, () => false))
   if (server.child.exitCode !== null) throw new Error(`The server ended: ${server.output()}`)
   return { ...server, url, wsUrl: `ws://127.0.0.1:${port}/ws` }
 }
 
-function spawnNode (t: Test, args: string[], settings: NodeJS.ProcessEnv, cwd?: string): Pick<ServerProcess, 'child' | 'output' | 'exit'> {
-  const child = spawn(process.execPath, args, { cwd, env: { ...process.env, ...settings }, stdio: ['ignore', 'pipe', 'pipe'] })
+function spawnServer (t: Test, args: string[], settings: NodeJS.ProcessEnv, cwd?: string): Pick<ServerProcess, 'child' | 'output' | 'exit'> {
+  const [command, rest] = args[0] === 'npm' ? ['npm', args.slice(1)] : [process.execPath, args]
+  const child = spawn(command, rest, { cwd, env: { ...process.env, ...settings }, stdio: ['ignore', 'pipe', 'pipe'] })
   const exit = once(child, 'close').then(([code]) => code as number | null)
   t.teardown(async () => {
     child.kill('SIGKILL')

@@ -1,0 +1,121 @@
+import { spawn, type ChildProcess } from 'node:child_process'
+import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import type { Readable, Writable } from 'node:stream'
+import type { Test } from 'tap'
+import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
+
+/** A `fanfare connect` of its own process, and what it has printed so far. */
+export class ClientProcess {
+  readonly child: ChildProcess
+  readonly stdin: Writable
+  readonly stdout: Readable
+  /** Resolves with the exit code once everything has been read; null after a deadly signal. */
+  readonly exit: Promise<number | null>
+  readonly #out: Buffer[] = []
+  #err = ''
+
+  constructor (child: ChildProcess) {
+    this.child = child
+    this.stdin = child.stdin!
+    this.stdout = child.stdout!
+    this.stdin.on('error', () => {})
+    child.stderr?.on('data', (chunk: Buffer) => { this.#err += String(chunk) })
+    this.exit = once(child, 'close').then(([code]) => code as number | null)
+  }
+
+  /** What has come from stdout, once `collect` was called. */
+  get bytes (): Buffer {
+    return Buffer.concat(this.#out)
+  }
+
+  get out (): string {
+    return String(this.bytes)
+  }
+
+  get err (): string {
+    return this.#err
+  }
+
+  /** Begins to read stdout. */
+  collect (): this {
+    this.stdout.on('data', (chunk: Buffer) => { this.#out.push(chunk) })
+    return this
+  }
+
+  /** Resolves once stdout holds this text. */
+  async prints (text: string): Promise<void> {
+    while (!this.out.includes(text)) await once(this.stdout, 'data')
+  }
+
+  /** Resolves once stderr holds this text. */
+  async notes (text: string): Promise<void> {
+    while (!this.err.includes(text)) await once(this.child.stderr!, 'data')
+  }
+
+  /** Resolves with the exit code and what was printed. */
+  async ends (): Promise<{ code: number | null, out: string, err: string }> {
+    const code = await this.exit
+    return { code, out: this.out, err: this.err }
+  }
+
+  /** The largest memory that the process has had until now, in MiB; 0 when it is gone. */
+  get peakMemory (): number {
+    try {
+      const status = readFileSync(`/proc/${this.child.pid}/status`, 'utf8')
+      return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024
+    } catch {
+      return 0
+    }
+  }
+}
+
+/** Runs the built client with pipes as stdin, stdout and stderr, and ends it with the test. */
+export function runClient (t: Test, args: string[], env: NodeJS.ProcessEnv = {}): ClientProcess {
+  return runUnread(t, args, env).collect()
+}
+
+/** The same, with stdout left unread until `collect` is called. */
+export function runUnread (t: Test, args: string[], env: NodeJS.ProcessEnv = {}): ClientProcess {
+  // Without NODE_OPTIONS: what tap loads into every child takes a second, and would count as the client's memory.
+  return spawned(t, 'env', ['-u', 'NODE_OPTIONS', process.execPath, 'dist/src/cli/main.js', 'connect', ...args], env)
+}
+
+/** Runs the built client in a pseudo-terminal: what its stdin gets is typed, its stdout is the screen. */
+export function runInTerminal (t: Test, args: string[]): ClientProcess {
+  const command = ['env', '-u', 'NODE_OPTIONS', process.execPath, 'dist/src/cli/main.js', 'connect', ...args].map((word) => `'${word}'`).join(' ')
+  return spawned(t, 'script', ['-qec', command, '/dev/null']).collect()
+}
+
+function spawned (t: Test, command: string, args: string[], env: NodeJS.ProcessEnv = {}): ClientProcess {
+  const child = spawn(command, args, { env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] })
+  const client = new ClientProcess(child)
+  t.teardown(async () => {
+    child.kill('SIGKILL')
+    await client.exit
+  })
+  return client
+}
+
+/** A WebSocket server that is not Fanfare. It does nothing with what it gets unless told to. */
+export async function foreignServer (t: Test, onConnection: (socket: WebSocket, server: WebSocketServer) => void = () => {}, options: ServerOptions = {}): Promise<{ server: WebSocketServer, url: string }> {
+  const server = new WebSocketServer({ host: '127.0.0.1', port: 0, ...options })
+  server.on('connection', (socket) => {
+    socket.on('error', () => {})
+    onConnection(socket, server)
+  })
+  t.teardown(() => {
+    for (const socket of server.clients) socket.terminate()
+    server.close()
+  })
+  await once(server, 'listening')
+  return { server, url: `ws://127.0.0.1:${(server.address() as AddressInfo).port}` }
+}
+
+/** What a foreign server does to be a broadcast server: everyone gets everything. */
+export function broadcasting (socket: WebSocket, server: WebSocketServer): void {
+  socket.on('message', (data: Buffer, binary) => {
+    for (const client of server.clients) client.send(data, { binary })
+  })
+}

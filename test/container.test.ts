@@ -1,0 +1,58 @@
+import { execFile } from 'node:child_process'
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import t, { type Test } from 'tap'
+import { connect } from './helper.ts'
+import { startProcess } from './process.ts'
+
+const run = promisify(execFile)
+
+// The environment of tap would make every child a test.
+const { NODE_OPTIONS, ...environment } = process.env
+
+function folder (t: Test): string {
+  const path = mkdtempSync(join(tmpdir(), 'fanfare-'))
+  t.teardown(() => rmSync(path, { recursive: true }))
+  return path
+}
+
+t.test('the lines of the Dockerfile make a server that runs without development packages', { timeout: 300_000 }, async (t) => {
+  // No image can be built here: the same lines, in a clean folder.
+  const image = folder(t)
+  const [build = '', runtime = ''] = readFileSync('Dockerfile', 'utf8').split(/^FROM .*$/m).slice(1)
+  for (const line of build.split('\n')) {
+    const [word, ...rest] = line.split(' ')
+    if (word === 'COPY') {
+      const to = rest.pop() as string
+      for (const from of rest) cpSync(from, join(image, to === './' ? from : to), { recursive: true })
+    }
+    if (word === 'RUN') await run('bash', ['-c', rest.join(' ')], { cwd: image, env: environment })
+  }
+  await t.rejects(run(process.execPath, ['-e', "require.resolve('typescript')"], { cwd: image, env: environment }), 'development packages are gone')
+  const command = JSON.parse(/^CMD (.*)$/m.exec(runtime)?.[1] ?? '') as string[]
+  t.strictSame(command, ['node', 'dist/src/server.js'])
+  const { wsUrl, child, url, exit } = await startProcess(t, { HOST: '0.0.0.0', NODE_ENV: 'production', NODE_OPTIONS: '' }, command.slice(1), image)
+  const client = await connect(t, wsUrl)
+  client.ws.send('hello')
+  t.strictSame(await client.hears(1), ['hello'])
+  t.match(await (await fetch(url)).text(), /<title>/)
+  const health = JSON.parse(/^HEALTHCHECK .* CMD (.*)$/m.exec(runtime)?.[1] ?? '') as string[]
+  const check = (port: string): Promise<unknown> => run(process.execPath, health.slice(1), { env: { ...environment, PORT: port } })
+  await check(new URL(url).port)
+  child.kill('SIGTERM')
+  t.equal(await exit, 0, 'the process gets the signal itself')
+  await t.rejects(check(new URL(url).port), 'the health check fails when nobody answers')
+})
+
+t.test('on a fresh clone `npm ci && npm start` serves the page and the WebSocket', { timeout: 300_000 }, async (t) => {
+  const clone = folder(t)
+  await run('git', ['clone', '--quiet', '.', clone])
+  await run('npm', ['ci'], { cwd: clone, env: environment })
+  const { wsUrl, url } = await startProcess(t, { NODE_OPTIONS: '' }, ['npm', 'start'], clone)
+  t.match(await (await fetch(url)).text(), /<title>/)
+  const client = await connect(t, wsUrl)
+  client.ws.send('hello')
+  t.strictSame(await client.hears(1), ['hello'])
+})

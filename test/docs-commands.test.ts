@@ -1,0 +1,73 @@
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { promisify } from 'node:util'
+import t from 'tap'
+import { connect, refusal, until } from './helper.ts'
+import { freePort, startProcess } from './process.ts'
+
+const run = promisify(execFile)
+
+/** The indented or fenced block of a document that holds some text. */
+function blockWith (file: string, text: string): string {
+  const blocks = readFileSync(file, 'utf8').split(/\n```\w*\n|\n(?! {4}|\n)/)
+  return blocks.find((block) => block.includes(text)) ?? t.bailout(`${file} has no block with ${text}`) as never
+}
+
+t.test('docs/extending.md: the examples are those in examples/, and work', async (t) => {
+  const guide = readFileSync('docs/extending.md', 'utf8')
+  for (const file of ['examples/routes/orders.js', 'examples/app.js', 'routes/hello.ts']) t.ok(guide.includes(readFileSync(file, 'utf8')), file)
+
+  const server = await startProcess(t, { ROUTES_DIR: 'examples/routes' })
+  const client = await connect(t, `${server.wsUrl}?channel=orders`)
+  const [, curl = ''] = /^ {4}(curl .*)$/m.exec(guide) ?? []
+  await run('bash', ['-c', curl.replace('http://127.0.0.1:8000', server.url)])
+  t.strictSame(await client.hears(1), ['{"order":"42","state":"shipped"}'])
+  t.equal(await (await fetch(`${server.url}/hello`)).text(), 'Hello, world!')
+})
+
+t.test('docs/extending.md: an app of your own', async (t) => {
+  const port = String(await freePort())
+  const child = spawn(process.execPath, ['examples/app.js'], { env: { ...process.env, PORT: port }, stdio: 'ignore' })
+  t.teardown(() => child.kill('SIGKILL'))
+  const url = `http://127.0.0.1:${port}`
+  await until(() => fetch(url).then((answer) => answer.ok, () => false))
+  const client = await connect(t, `ws://127.0.0.1:${port}/ws`)
+  const answer = await fetch(`${url}/say`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"a":1}' })
+  t.strictSame(await answer.json(), { connected: 1 })
+  t.strictSame(await client.hears(1), ['{"a":1}'])
+})
+
+t.test('docs/deploying.md: behind nginx as configured there, origin and address are those of the client', async (t) => {
+  const { wsUrl, url } = await startProcess(t, { TRUST_PROXY: '127.0.0.1', MAX_CONNECTIONS_PER_IP: '1' })
+  const folder = mkdtempSync(join(tmpdir(), 'fanfare-'))
+  t.teardown(() => rmSync(folder, { recursive: true }))
+  const port = await freePort()
+  const [map = '', location = ''] = blockWith('docs/deploying.md', 'proxy_pass').split(/(?=location)/)
+  writeFileSync(join(folder, 'nginx.conf'), `
+    daemon off; pid ${folder}/pid; error_log stderr; events {}
+    http {
+      access_log off;
+      ${['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((name) => `${name}_temp_path ${folder}/${name};`).join('\n')}
+      ${map}
+      server { listen 127.0.0.1:${port}; ${location.replace('http://127.0.0.1:8000', url).replaceAll('$host', '$http_host')} }
+    }`)
+  const nginx = spawn('nginx', ['-c', join(folder, 'nginx.conf'), '-p', folder], { stdio: ['ignore', 'inherit', 'pipe'] })
+  t.teardown(async () => {
+    nginx.kill('SIGTERM')
+    await once(nginx, 'exit')
+  })
+  const proxied = `http://127.0.0.1:${port}`
+  await until(() => fetch(`${proxied}/health/ready`).then((answer) => answer.ok, () => false))
+  t.match(await (await fetch(proxied)).text(), /<title>/)
+  const origin = proxied
+  const client = await connect(t, `ws://127.0.0.1:${port}/ws`, { headers: { origin } })
+  client.ws.send('through nginx')
+  t.strictSame(await client.hears(1), ['through nginx'])
+  t.match(await refusal(`ws://127.0.0.1:${port}/ws`, { headers: { origin } }), { status: 429 }, 'the second one from this address')
+  await connect(t, `ws://127.0.0.1:${port}/ws`, { headers: { origin }, localAddress: '127.0.0.2' })
+  t.match(await refusal(`ws://127.0.0.1:${port}/ws`, { headers: { origin: url }, localAddress: '127.0.0.3' }), { status: 403 })
+  t.ok(wsUrl)
+})
