@@ -43,10 +43,11 @@ export async function startProcess (t: Test, settings: NodeJS.ProcessEnv = {}, a
 
 function spawnServer (t: Test, args: string[], settings: NodeJS.ProcessEnv, cwd?: string): Pick<ServerProcess, 'child' | 'output' | 'exit'> {
   const [command, rest] = args[0] === 'npm' ? ['npm', args.slice(1)] : [process.execPath, args]
-  const child = spawn(command, rest, { cwd, env: { ...process.env, ...settings }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(command, rest, { cwd, env: { ...process.env, ...settings }, stdio: ['ignore', 'pipe', 'pipe'], detached: true })
   const exit = once(child, 'close').then(([code]) => code as number | null)
   t.teardown(async () => {
-    child.kill('SIGKILL')
+    // The whole group: npm is not the server, it only started it.
+    if (child.exitCode === null && child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
     await exit
   })
   let printed = ''
