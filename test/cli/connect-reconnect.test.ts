@@ -88,6 +88,7 @@ t.test('lines that were under way are named, and make --close-on-eof a failure',
   client.stdin.write('does not\n')
   await arrived
   socket!.terminate()
+  await client.notes('Disconnected')
   client.stdin.end('comes back again\n')
   const { code, out, err } = await client.ends()
   t.strictSame([code, out, connections], [1, 'comes back\ncomes back again\n', 2])
