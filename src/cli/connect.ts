@@ -21,13 +21,14 @@ interface ConnectFlags {
 
 const EXAMPLES = `
 Examples:
-  $ fanfare connect                                        type, and see what everyone types
-  $ fanfare connect --channel news wss://example.com       listen to one channel
-  $ fanfare connect --close-on-eof <lines.txt >back.txt    send a file, keep what comes back
-  $ echo hello | fanfare connect --count 1                 send a line, wait for one message
+  $ fanfare connect                                       type, and see all
+  $ fanfare connect --channel news wss://example.com      listen to one channel
+  $ fanfare connect --close-on-eof <in.txt >out.txt       a file there and back
+  $ echo hello | fanfare connect --count 1                send one, wait for one
 
-Exit code: 0 after Ctrl-C, --count, --close-on-eof, or when the server closes normally (1000, 1001, none);
-1 when it cannot connect, loses the connection, or the server closes with an error code.`
+Exit code: 0 after Ctrl-C, --count or --close-on-eof, or when the server closes
+normally (1000, 1001 or no code); 1 when it cannot connect, when the connection
+is lost, or when the server closes with another code.`
 
 /**
  * Makes the `fanfare connect` subcommand: a WebSocket client that prints what it receives and sends lines of stdin.

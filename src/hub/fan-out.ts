@@ -4,6 +4,12 @@ import type { Publication } from './publication.ts'
 
 // A write costs 2 to 3 us, so that 64 of them between two looks at the clock cost less than 0.2 ms.
 const WRITES_PER_LOOK = 64
+// A flush may wait this long for each receiver that it will write to, 4 % of what the write takes, for more publications
+// to come in; with fewer than 200 receivers that is too short to look at all. Ten senders whose messages arrive within
+// 50 us then cost one write per receiver, not two or three (scenario b: 0.67 us a delivery before, 0.36 after).
+const GATHER_MS_PER_RECEIVER = 0.0001
+const SHORTEST_GATHER_MS = 0.02
+const LONGEST_GATHER_MS = 1
 // How long one flush may keep the event loop from accepting, reading and pinging.
 const SLICE_MS = 5
 
@@ -24,6 +30,8 @@ export class FanOut {
   readonly #onSlow: (connection: Connection) => void
   #due = new Set<Channel>()
   #scheduled = false
+  #arrived = false
+  #gatherUntil = 0
   #corking = false
   #corked: Connection[] = []
   #writes = 0
@@ -39,6 +47,7 @@ export class FanOut {
 
   /** Appends publications to a channel, and sees to it that they are flushed when this turn of the loop ends. */
   publish (channel: Channel, publications: readonly Publication[]): void {
+    this.#arrived = true
     if (channel.append(publications, () => this.#schedule(channel))) this.#schedule(channel)
   }
 
@@ -50,11 +59,32 @@ export class FanOut {
     channel.catchUp(subscription, this.#deliver)
   }
 
-  #schedule (channel: Channel): void {
+  #schedule (channel: Channel, next = this.#begin): void {
     this.#due.add(channel)
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(this.#flush)
+    setImmediate(next)
+  }
+
+  readonly #begin = (): void => {
+    let receivers = 0
+    for (const { subscriptions } of this.#due) receivers += subscriptions.size
+    const patience = Math.min(receivers * GATHER_MS_PER_RECEIVER, LONGEST_GATHER_MS)
+    if (patience < SHORTEST_GATHER_MS) {
+      this.#flush()
+      return
+    }
+    this.#gatherUntil = performance.now() + patience
+    this.#gather()
+  }
+
+  // Goes round the loop as long as every turn brings something, and the patience lasts.
+  readonly #gather = (): void => {
+    this.#arrived = false
+    setImmediate(() => {
+      if (this.#arrived && performance.now() < this.#gatherUntil) this.#gather()
+      else this.#flush()
+    })
   }
 
   readonly #flush = (): void => {
@@ -65,11 +95,11 @@ export class FanOut {
     const unfinished: Channel[] = []
     this.#corking = due.size > 1
     for (const channel of due) {
-      if (performance.now() > this.#deadline) this.#schedule(channel)
+      if (performance.now() > this.#deadline) this.#schedule(channel, this.#flush)
       else if (!channel.flush(this.#deliver, this.#mayGoOn)) unfinished.push(channel)
     }
     // Channels that had no turn come first in the next slice.
-    for (const channel of unfinished) this.#schedule(channel)
+    for (const channel of unfinished) this.#schedule(channel, this.#flush)
     this.#corking = false
     for (const connection of this.#corked) {
       connection.corked = false
