@@ -1,4 +1,3 @@
-import { setTimeout as wait } from 'node:timers/promises'
 import type { Broker } from '../brokers/broker.ts'
 import { closeCodes, type Close } from '../close-codes.ts'
 import { fanfareError, type FanfareError } from '../errors.ts'
@@ -9,6 +8,7 @@ import { FanOut, type SlowReceivers } from './fan-out.ts'
 import { Heartbeat, type HeartbeatTimes } from './heartbeat.ts'
 import { AddressCounts, holdBackSender, Throttle } from './limits.ts'
 import { channelNameRefusal, publicationOf, type Publication, type PublicationData } from './publication.ts'
+import { spread } from './spread.ts'
 import type { Transport } from './transport.ts'
 
 /** The manager's limits; 0 switches a limit off where that is said. */
@@ -26,12 +26,6 @@ export interface Log {
   info (facts: object, sentence: string): void
   debug (facts: object, sentence: string): void
 }
-
-// So few clients are closed at once when the node stops; more are closed at this rate, so that they do not all come
-// back to the remaining nodes at the same moment.
-const CLOSED_AT_ONCE = 100
-const CLOSED_PER_SECOND = 200
-const DRAIN_STEP_MS = 50
 
 /** Which connections are meant: all conditions that are given must hold. */
 export interface ConnectionFilter {
@@ -223,13 +217,8 @@ export class ConnectionManager {
     if (this.#stopping) return
     this.#stopping = true
     const connections = Array.from(this.#connections)
-    const spreadMs = Math.min(seconds * 700, connections.length / CLOSED_PER_SECOND * 1000)
-    const perStep = connections.length <= CLOSED_AT_ONCE ? CLOSED_AT_ONCE : Math.ceil(connections.length * DRAIN_STEP_MS / spreadMs)
     for (const connection of connections) connection.throttle?.flush()
-    for (let from = 0; from < connections.length; from += perStep) {
-      if (from > 0) await wait(DRAIN_STEP_MS)
-      for (const connection of connections.slice(from, from + perStep)) this.close(connection, closeCodes.restart)
-    }
+    await spread(connections, seconds, (connection) => this.close(connection, closeCodes.restart))
     this.#heartbeat.stop()
   }
 
