@@ -1,0 +1,56 @@
+/** The order of the runs: each case in rounds, in each round every peer once, so that a slow minute of the machine meets all. */
+
+import { runOne } from './run-one.js'
+import { DISTURBED, oneLine } from './words.js'
+
+/**
+ * @typedef {object} Run
+ * @property {string} case
+ * @property {string} peer
+ * @property {number} round
+ * @property {any} result
+ */
+
+/**
+ * @param {import('./peers.js').Peer[]} wanted
+ * @param {(line: string) => void} say
+ */
+async function prepareAll (wanted, say) {
+  /** @type {Record<string, { version?: string, notRun?: string }>} */
+  const found = {}
+  for (const peer of wanted) {
+    try {
+      found[peer.name] = { version: await peer.prepare() }
+    } catch (error) {
+      found[peer.name] = { notRun: /** @type {Error} */ (error).message }
+      say(`${peer.name} is not run: ${found[peer.name].notRun}`)
+    }
+  }
+  return found
+}
+
+/**
+ * @param {import('./scenarios.js').Case[]} cases
+ * @param {import('./peers.js').Peer[]} wanted
+ * @param {number} rounds
+ * @param {(line: string) => void} say
+ */
+export async function measure (cases, wanted, rounds, say) {
+  const found = await prepareAll(wanted, say)
+  const plan = cases.flatMap((what) => Array.from({ length: Math.min(rounds, what.rounds ?? rounds) }, (_, index) => index + 1)
+    .flatMap((round) => wanted
+      .filter(({ name }) => found[name].notRun === undefined && (what.peers?.includes(name) ?? true))
+      .map((peer) => ({ what, round, peer }))))
+  /** @type {Run[]} */
+  const runs = []
+  for (const { what, round, peer } of plan) {
+    let result = await runOne(peer, what)
+    if (result.otherShare > DISTURBED && result.failures.length === 0 && !what.small) {
+      say(`        ${what.name} ${peer.name} ${round}: ${oneLine(result)}: once more`)
+      result = await runOne(peer, what)
+    }
+    runs.push({ case: what.name, peer: peer.name, round, result })
+    say(`[${runs.length}/${plan.length}] ${what.name} ${peer.name} ${round}: ${oneLine(result)}`)
+  }
+  return { peers: found, runs }
+}

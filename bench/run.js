@@ -1,0 +1,40 @@
+#!/usr/bin/env node
+/** Runs the benchmark: see README.md. */
+
+import { HELP, readOptions } from './lib/options.js'
+import { peers } from './lib/peers.js'
+import { scenarios, small } from './lib/scenarios.js'
+import { measure } from './lib/measure.js'
+import { summarize } from './lib/summary.js'
+import { judge } from './lib/bars.js'
+import { machine } from './lib/machine.js'
+import { printTables } from './lib/tables.js'
+import { save } from './lib/save.js'
+import { drawPlots } from './lib/plots.js'
+
+const say = (/** @type {string} */ line) => process.stderr.write(line + '\n')
+
+/** @param {ReturnType<typeof readOptions>} options */
+async function main (options) {
+  const cases = scenarios.filter(({ key }) => options.scenarios.includes(key)).flatMap(({ cases }) => cases)
+    .map((whole) => options.smoke ? small(whole) : whole)
+  const date = new Date()
+  const measured = await measure(cases, peers.filter(({ name }) => options.peers.includes(name)), options.rounds, say)
+  const results = summarize(measured.runs)
+  const bars = options.smoke ? [] : judge(results)
+  printTables(cases, results, measured.peers, bars)
+  const report = { date: date.toISOString(), machine: machine(), rounds: options.rounds, peers: measured.peers, results, bars, runs: measured.runs }
+  save(report, options, say)
+  if (options.whole && options.plots) drawPlots(report, say)
+  const missing = options.required.filter((name) => measured.peers[name].notRun !== undefined)
+  return missing.length > 0 || results.some(({ failures }) => failures.length > 0) ? 1 : 0
+}
+
+try {
+  const options = readOptions(process.argv.slice(2))
+  if (options.help) process.stdout.write(HELP)
+  else process.exitCode = await main(options)
+} catch (error) {
+  say(`bench: ${/** @type {Error} */ (error).message}`)
+  process.exitCode = 1
+}

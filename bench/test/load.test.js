@@ -1,0 +1,46 @@
+import test from 'node:test'
+import assert from 'node:assert/strict'
+import { fileURLToPath } from 'node:url'
+import { runOne } from '../lib/run-one.js'
+import { scenarios, small } from '../lib/scenarios.js'
+
+const file = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url))
+
+/** @returns {import('../lib/peers.js').Peer} */
+const server = (/** @type {string} */ name, /** @type {'plain' | 'centrifuge'} */ protocol, env = {}) => ({
+  name,
+  protocol,
+  prepare: () => '',
+  command: (place) => ({ file: process.execPath, args: [file(`./${name}.js`)], env: { HOST: place.host, PORT: String(place.port), ...env } })
+})
+const scenario = (/** @type {string} */ key) => small(scenarios.find((one) => one.key === key).cases[0])
+
+test('a faultless server passes', async () => {
+  const { failures, delivered } = await runOne(server('faulty-server', 'plain', { FAULT: 'none' }), scenario('b'))
+  assert.deepEqual(failures, [])
+  assert.ok(delivered > 1000)
+})
+
+for (const [fault, message] of [
+  ['loses', /lost, doubled, out of order/],
+  ['doubles', /lost, doubled, out of order/],
+  ['swaps', /lost, doubled, out of order/],
+  ['alters', /with another content/],
+  ['invents', /which nobody sent|lost, doubled/],
+  ['shortens', /payload of 30 bytes/],
+  ['closes', /closed with 3008 slow/],
+  ['crashes', /the server ended/]
+]) {
+  test(`a server that ${fault} one message is found out`, async () => {
+    const { failures } = await runOne(server('faulty-server', 'plain', { FAULT: fault }), scenario('b'))
+    assert.match(failures.join('; '), message)
+  })
+}
+
+for (const key of ['a', 'b', 'c', 'd']) {
+  test(`the Centrifuge protocol, scenario ${key}`, async () => {
+    const { failures, delivered } = await runOne(server('centrifuge-server', 'centrifuge'), scenario(key))
+    assert.deepEqual(failures, [])
+    assert.ok(delivered > 1000)
+  })
+}

@@ -1,0 +1,92 @@
+import { readFileSync } from 'node:fs'
+import { connect as connectTcp, type Socket } from 'node:net'
+import t from 'tap'
+import { until } from './helper.ts'
+import { startProcess } from './process.ts'
+
+const RECEIVERS = 1000
+const STALLED = 100
+const SENDERS = 10
+const PAYLOAD = 4096
+// A stalled receiver is cut when the kernel's buffers on both sides are full, some megabytes, and ours too.
+const ROUNDS = 250
+
+/** A client that only counts the bytes that it gets: a thousand of them must cost next to nothing. */
+interface Counter { socket: Socket, bytes: number, open: boolean }
+
+function open (port: number, onBytes: (count: number) => void): Promise<Counter> {
+  return new Promise((resolve, reject) => {
+    const buffer = Buffer.alloc(65_536)
+    const counter: Counter = { socket: undefined as never, bytes: -1, open: true }
+    counter.socket = connectTcp({
+      port,
+      host: '127.0.0.1',
+      onread: {
+        buffer,
+        callback: (count) => {
+          if (counter.bytes < 0) {
+            counter.bytes = 0
+            resolve(counter)
+            return true
+          }
+          counter.bytes += count
+          onBytes(count)
+          return true
+        }
+      }
+    })
+    counter.socket.on('error', reject).on('close', () => { counter.open = false })
+    counter.socket.write(`GET /ws HTTP/1.1\r\nHost: 127.0.0.1:${port}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n`)
+  })
+}
+
+const megabytesOf = (pid: number, key: string): number => Number(new RegExp(`${key}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
+
+const p99 = (values: number[]): number => values.toSorted((a, b) => a - b)[Math.floor(values.length * 0.99)] ?? NaN
+
+t.test('100 of 1,000 receivers stop reading under full broadcast: each is cut, memory stays bounded, the others lose nothing', async (t) => {
+  const { child, url } = await startProcess(t, { PING_INTERVAL: '86400', NODE_OPTIONS: '' })
+  const pid = child.pid as number
+  const port = Number(new URL(url).port)
+  const connections = async (): Promise<number> => (await (await fetch(`${url}/health/ready`)).json() as { connections: number }).connections
+
+  let missing = 0
+  let whenAll = (): void => {}
+  const onBytes = (count: number): void => {
+    missing -= count
+    if (missing <= 0) whenAll()
+  }
+  const healthy = await Promise.all(Array.from({ length: RECEIVERS - STALLED }, () => open(port, onBytes)))
+  const stalled = await Promise.all(Array.from({ length: STALLED }, () => open(port, () => {})))
+  t.teardown(() => { for (const { socket } of [...healthy, ...stalled]) socket.destroy() })
+
+  // FIN and text, masked with zeros: the payload as it is.
+  const frame = Buffer.concat([Buffer.from([0x81, 0x80 | 126, PAYLOAD >> 8, PAYLOAD & 0xff, 0, 0, 0, 0]), Buffer.alloc(PAYLOAD, 'x')])
+  async function round (): Promise<number> {
+    const from = performance.now()
+    missing += healthy.length * SENDERS * (PAYLOAD + 4)
+    const all = new Promise<void>((resolve) => { whenAll = resolve })
+    for (let sender = 0; sender < SENDERS; sender++) healthy[sender]?.socket.write(frame)
+    await all
+    return performance.now() - from
+  }
+
+  const before: number[] = []
+  for (let number = 0; number < 60; number++) before.push(await round())
+  const memory = megabytesOf(pid, 'VmRSS')
+  for (const { socket } of stalled) socket.pause()
+  const during: number[] = []
+  let peak = 0
+  for (let number = 0; number < ROUNDS; number++) {
+    during.push(await round())
+    peak = Math.max(peak, megabytesOf(pid, 'VmRSS'))
+  }
+  await until(async () => await connections() === RECEIVERS - STALLED)
+  t.equal(await connections(), RECEIVERS - STALLED, 'each of the stalled was cut')
+  t.ok(peak - memory <= 150, `the node grew by ${(peak - memory).toFixed(0)} MiB of 150`)
+  const expected = (60 + ROUNDS) * SENDERS * (PAYLOAD + 4)
+  // A ping or two, of two bytes, may have come between.
+  t.equal(healthy.filter(({ bytes, open }) => bytes < expected || bytes > expected + 4 || !open).length, 0, `of ${healthy.length} others lost anything`)
+  // A time at which the machine has done something else for 100 ms says nothing about the server.
+  t.ok(p99(during) <= Math.max(2 * p99(before), 100), `p99 of a round was ${p99(before).toFixed(0)} ms before, ${p99(during).toFixed(0)} ms with stalled receivers`)
+})
