@@ -89,25 +89,32 @@ export class Channel {
    * Goes on handing what is in the log to the subscribers, one by one.
    *
    * @param deliver gets each subscriber that lacks something, the bytes, and how many publications they hold
-   * @param mayGoOn asked after each; when false the flush stops and the next call continues it
+   * @param most subscribers of this call; the next call continues after them
    * @returns whether all have all
    */
-  flush (deliver: Deliver, mayGoOn: () => boolean): boolean {
+  flush (deliver: Deliver, most: number): boolean {
     if (!this.#flush) {
       if (this.#unprepared > 0) return true
       this.#flush = { to: this.end, rest: this.subscriptions.values() }
     }
     const { to, rest } = this.#flush
-    for (let next = rest.next(); next.value; next = rest.next()) {
-      this.#deliver(next.value, to, deliver)
-      if (!mayGoOn()) return false
+    for (let count = 0; count < most; count++) {
+      const subscription = rest.next().value
+      if (!subscription) {
+        this.#forget(to)
+        return this.#log.length === 0 || this.#unprepared > 0
+      }
+      this.#deliver(subscription, to, deliver)
     }
+    return false
+  }
+
+  #forget (to: number): void {
     this.#log.splice(0, to - this.#start)
     this.#start = to
     this.#publishers = new Set(this.#log.map((publication) => publication.from))
     this.#encoded = []
     this.#flush = undefined
-    return this.#log.length === 0 || this.#unprepared > 0
   }
 
   /** Hands one subscriber all that is in the log and that it lacks, out of turn. */

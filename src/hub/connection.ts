@@ -37,8 +37,8 @@ export class Connection {
   pingedAt = 0
   /** Where the heartbeat keeps it. */
   heartbeatSlot: Set<Connection> | undefined
-  /** Written to in the flush that is under way, and not yet uncorked. */
-  corked = false
+  /** What the channels have for it in the flush that is under way. */
+  due: Buffer[] | undefined
   throttle: Throttle | undefined
   /** Bytes that it has sent since it was last held back. */
   intake = 0

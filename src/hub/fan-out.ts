@@ -32,10 +32,8 @@ export class FanOut {
   #scheduled = false
   #arrived = false
   #gatherUntil = 0
-  #corking = false
-  #corked: Connection[] = []
-  #writes = 0
-  #deadline = 0
+  #severalChannels = false
+  #reached: Connection[] = []
 
   /**
    * @param onSlow gets each connection that has more than `maxBufferedBytes` waiting when it should get yet more
@@ -89,41 +87,41 @@ export class FanOut {
 
   readonly #flush = (): void => {
     this.#scheduled = false
-    this.#deadline = performance.now() + SLICE_MS
+    const deadline = performance.now() + SLICE_MS
     const due = this.#due
     this.#due = new Set()
     const unfinished: Channel[] = []
-    this.#corking = due.size > 1
+    this.#severalChannels = due.size > 1
     for (const channel of due) {
-      if (performance.now() > this.#deadline) this.#schedule(channel, this.#flush)
-      else if (!channel.flush(this.#deliver, this.#mayGoOn)) unfinished.push(channel)
+      let finished = false
+      while (!finished && performance.now() < deadline) finished = channel.flush(this.#deliver, WRITES_PER_LOOK)
+      if (!finished) unfinished.push(channel)
     }
-    // Channels that had no turn come first in the next slice.
-    for (const channel of unfinished) this.#schedule(channel, this.#flush)
-    this.#corking = false
-    for (const connection of this.#corked) {
-      connection.corked = false
-      connection.transport.uncork()
-    }
-    this.#corked = []
+    // The one that has had a turn comes last in the next slice.
+    const [interrupted, ...waiting] = unfinished
+    for (const channel of waiting) this.#schedule(channel, this.#flush)
+    if (interrupted) this.#schedule(interrupted, this.#flush)
+    this.#writeReached()
   }
-
-  readonly #mayGoOn = (): boolean => ++this.#writes % WRITES_PER_LOOK !== 0 || performance.now() < this.#deadline
 
   readonly #deliver = (subscription: Subscription, bytes: Buffer, count: number): void => {
     const { connection } = subscription
     const { transport } = connection
-    if (transport.bufferedBytes > this.#slow.maxBufferedBytes) {
-      this.#tooSlow(subscription, count)
-      return
+    if (transport.bufferedBytes > this.#slow.maxBufferedBytes) this.#tooSlow(subscription, count)
+    else if (!this.#severalChannels) transport.write(bytes)
+    else if (connection.due) connection.due.push(bytes)
+    else {
+      connection.due = [bytes]
+      this.#reached.push(connection)
     }
-    // With one channel to flush there is one write per connection, and a cork would only add to it.
-    if (this.#corking && !connection.corked) {
-      connection.corked = true
-      this.#corked.push(connection)
-      transport.cork()
-    }
-    transport.write(bytes)
+  }
+
+  // Whatever number of channels has reached a connection in this flush, it costs one write.
+  #writeReached (): void {
+    for (const { transport, due } of this.#reached) transport.writeAll(due as Buffer[])
+    for (const connection of this.#reached) connection.due = undefined
+    this.#reached = []
+    this.#severalChannels = false
   }
 
   #tooSlow (subscription: Subscription, count: number): void {

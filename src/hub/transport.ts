@@ -6,9 +6,8 @@ export interface Transport {
   /** Sends bytes that an encoding made for this kind of transport; does nothing once closing has begun. */
   write (bytes: Buffer): void
 
-  /** Gathers what is written until `uncork` into one call to the kernel. */
-  cork (): void
-  uncork (): void
+  /** The same for several pieces, at the price of one. */
+  writeAll (pieces: readonly Buffer[]): void
 
   /** Asks the peer for a sign of life. */
   ping (): void

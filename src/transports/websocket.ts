@@ -9,6 +9,10 @@ import { framesIn, pingFrame } from './websocket-frames.ts'
 
 const LOOK_AGAIN_MS = 10
 
+// Up to here copying pieces into one costs less than handing them to the kernel one by one: 10 of 130 bytes take 0.8 us
+// instead of 2.6 (scenario d). Larger ones are not copied, so that slow receivers share them.
+const COPIED_BYTES = 4096
+
 /**
  * A WebSocket whose data frames go straight to the upgraded socket. `ws` reads, answers pings and closes; it sends
  * control frames only, each in one piece, so that ours never come between its fragments.
@@ -32,11 +36,20 @@ export class WebSocketTransport implements Transport {
     if (this.#ws.readyState === this.#ws.OPEN) this.#socket.write(bytes)
   }
 
-  cork (): void {
+  writeAll (pieces: readonly Buffer[]): void {
+    const [first] = pieces
+    if (pieces.length === 1 && first) {
+      this.write(first)
+      return
+    }
+    let size = 0
+    for (const { length } of pieces) size += length
+    if (size <= COPIED_BYTES) {
+      this.write(joined(pieces, size))
+      return
+    }
     this.#socket.cork()
-  }
-
-  uncork (): void {
+    for (const piece of pieces) this.write(piece)
     this.#socket.uncork()
   }
 
@@ -81,8 +94,9 @@ export class InjectedWebSocketTransport implements Transport {
     for (const { data, binary } of framesIn(bytes)) this.#ws.send(data, { binary })
   }
 
-  cork (): void {}
-  uncork (): void {}
+  writeAll (pieces: readonly Buffer[]): void {
+    for (const piece of pieces) this.write(piece)
+  }
 
   ping (): void {
     if (this.#ws.readyState === this.#ws.OPEN) this.#ws.ping()
@@ -146,3 +160,13 @@ export function transportOf (ws: WebSocket, request: IncomingMessage): Transport
 }
 
 function ignore (): void {}
+
+function joined (pieces: readonly Buffer[], size: number): Buffer {
+  const bytes = Buffer.allocUnsafe(size)
+  let at = 0
+  for (const piece of pieces) {
+    bytes.set(piece, at)
+    at += piece.length
+  }
+  return bytes
+}
