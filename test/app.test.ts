@@ -1,7 +1,7 @@
 import fastify from 'fastify'
 import t from 'tap'
 import fanfare from '../src/app.ts'
-import { build, connect, start } from './helper.ts'
+import { build, connect, start, until } from './helper.ts'
 
 t.test('registers in an app with routes of its own, which publish', async (t) => {
   const app = fastify()
@@ -42,6 +42,35 @@ t.test('injectWS is enough to test with: text, binary, echo, large, pings, disco
   t.equal(app.connections.disconnect({ channel: 'broadcast' }), 1)
   t.equal(await closed, 3503)
   t.equal(app.connections.count, 0)
+})
+
+t.test('what several channels have for a connection in one turn arrives whole, small or large, over a socket or injected', async (t) => {
+  const { app, wsUrl } = await start(t, { compression: false })
+  const query = '?channel=red&channel=green&channel=blue'
+  const client = await connect(t, wsUrl + query)
+  const injected = await app.injectWS(`/ws${query}`)
+  const heard: string[] = []
+  injected.on('message', (data: Buffer) => heard.push(String(data)))
+  const expected: string[] = []
+  for (const size of [10, 3000, 100_000]) {
+    await Promise.all(['red', 'green', 'blue'].map((channel) => app.connections.publish(channel, channel.padEnd(size, '.'))))
+    expected.push(...['red', 'green', 'blue'].map((channel) => channel.padEnd(size, '.')))
+    t.strictSame(await client.hears(expected.length), expected)
+  }
+  await until(() => heard.length === expected.length)
+  t.strictSame(heard, expected)
+  injected.terminate()
+})
+
+t.test('an injected client is slowed like any other', async (t) => {
+  const { app } = await start(t, { messageRate: 50, maxBufferedBytes: 1000 })
+  const ws = await app.injectWS('/ws')
+  const heard: string[] = []
+  ws.on('message', (data: Buffer) => heard.push(String(data)))
+  for (let number = 0; number < 60; number++) ws.send(String(number).padEnd(100))
+  await until(() => heard.length === 60)
+  t.strictSame(heard, Array.from({ length: 60 }, (_, number) => String(number).padEnd(100)))
+  ws.terminate()
 })
 
 t.test('publishing takes text, bytes and JSON values, and refuses the rest', async (t) => {

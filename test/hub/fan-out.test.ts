@@ -213,3 +213,25 @@ t.test('a connection that several channels reach in one flush is written to once
   t.equal(writes, 2)
   t.equal(transport.lines.at(-1), 'red alone')
 })
+
+t.test('nodes that stop refuse newcomers, and stop once', async (t) => {
+  const manager = managerOf()
+  const transport = new TestTransport()
+  manager.open(transport, linesEncoding(false), { address: 'x' }, ['red'])
+  t.equal(manager.refusalOf({ address: 'x' }, ['red']), undefined)
+  await Promise.all([manager.drain(1), manager.drain(1)])
+  t.equal(transport.closedWith, 1012)
+  t.match(manager.refusalOf({ address: 'x' }, ['red']), { code: 'FANFARE_STOPPING', statusCode: 503 })
+})
+
+t.test('a message that the broker refuses closes its sender with 1013, and rejects a publish from code', async (t) => {
+  // A broker that cannot: what Redis will do when it is away.
+  const broker = { name: 'away', deliver: () => {}, publish: async () => { throw new Error('away') } }
+  const manager = new ConnectionManager(broker, SETTINGS, { info: () => {}, debug: () => {} })
+  const transport = new TestTransport()
+  const connection = manager.open(transport, linesEncoding(false), { address: 'x' }, ['red'])
+  manager.receive(connection, 'red', { kind: 'text', data: Buffer.from('x') })
+  await nextTurn()
+  t.equal(transport.closedWith, 1013)
+  await t.rejects(manager.publish('red', 'x'), { message: 'away' })
+})
