@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { PluginSettings } from '../src/config.ts'
-import { fanfareError } from '../src/errors.ts'
+import { fanfareError, type FanfareError } from '../src/errors.ts'
 import { originChecker } from '../src/auth/origin.ts'
 
 declare module 'fastify' {
@@ -23,14 +23,16 @@ async function upgradeGuard (app: FastifyInstance, { allowedOrigins }: PluginSet
     if (route.websocket || route.wsHandler) route.config = { ...route.config, takesWebSocket: true }
   })
 
-  app.addHook('onRequest', async (request) => {
-    if (!request.ws) return
+  // With a callback: a promise for each request would cost more than the checks.
+  app.addHook('onRequest', (request, _reply, done) => done(request.ws ? refusalOf(request) : undefined))
+
+  function refusalOf (request: FastifyRequest): FanfareError | undefined {
     // @fastify/websocket would answer 101 on any GET route, and then close.
-    if (!request.routeOptions.config?.takesWebSocket) throw fanfareError('FANFARE_NO_WEBSOCKET_HERE', request.url.split('?')[0])
-    if (request.raw.httpVersion !== '1.1') throw fanfareError('FANFARE_BAD_UPGRADE', `HTTP/${request.raw.httpVersion}`)
+    if (!request.routeOptions.config?.takesWebSocket) return fanfareError('FANFARE_NO_WEBSOCKET_HERE', request.url.split('?')[0])
+    if (request.raw.httpVersion !== '1.1') return fanfareError('FANFARE_BAD_UPGRADE', `HTTP/${request.raw.httpVersion}`)
     const { origin } = request.headers
-    if (origin !== undefined && !originAllowed(origin, ownOrigin(request))) throw fanfareError('FANFARE_ORIGIN_REFUSED', JSON.stringify(origin))
-  })
+    if (origin !== undefined && !originAllowed(origin, ownOrigin(request))) return fanfareError('FANFARE_ORIGIN_REFUSED', JSON.stringify(origin))
+  }
 }
 
 // As the browser sees us: protocol and host are those of X-Forwarded-* if a trusted proxy says so.

@@ -90,7 +90,7 @@ function startChannel (channel) {
   history.replaceState(null, '', url)
   document.title = `${channel} · Fanfare`
   $('messages-title').textContent = `Messages in ${channel}`
-  $('command').textContent = `npx wscat -c '${Connection.urlOf(channel)}'`
+  $('command').textContent = `npx fanfare connect '${Connection.urlOf(channel)}'`
 }
 
 /** Only buttons that do something are there; the focus moves on when the one that has it goes. */

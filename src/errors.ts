@@ -7,6 +7,7 @@ import createError from '@fastify/error'
 export const errorTable = {
   FANFARE_BAD_CHANNEL: [400, 'A channel name is 1 to 255 bytes of text without control characters; got %s'],
   FANFARE_BAD_DATA: [400, 'A publication is a string, a Buffer, or a value that JSON can hold; got %s'],
+  FANFARE_BAD_FILTER: [400, 'Say whom to disconnect: an id, a user or a channel'],
   FANFARE_BAD_UPGRADE: [400, 'A WebSocket opens with a GET request of HTTP/1.1; got %s'],
   FANFARE_BAD_SETTING: [500, '%s %s'],
   FANFARE_ORIGIN_REFUSED: [403, 'Pages of %s may not connect: add the origin to ALLOWED_ORIGINS, or name the reverse proxy in TRUST_PROXY'],

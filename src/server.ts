@@ -33,6 +33,8 @@ async function listen (settings: ServerSettings): Promise<FastifyInstance> {
   const app = fastify({
     logger: { level: logLevel, ...(process.stdout.isTTY && { transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' } } }) },
     logController: new RequestLog(),
+    // A logger of its own for each WebSocket would be thrown away at once: the connection manager logs them.
+    childLoggerFactory: (logger, bindings, options, request) => request.headers.upgrade ? logger : logger.child(bindings, options),
     trustProxy: trustProxy.length > 0 && trustProxy,
     requestTimeout: REQUEST_TIMEOUT_MS,
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: 1000 },

@@ -104,6 +104,7 @@ t.test('disconnect closes those who are meant, after what they should still hear
   t.same(red.texts, ['last words'])
   t.equal(app.connections.disconnect({ id: 'nobody' }), 0)
   t.equal(app.connections.disconnect({ user: 'nobody' }), 0)
+  t.throws(() => app.connections.disconnect({ user: undefined } as never), { code: 'FANFARE_BAD_FILTER' }, 'and not everyone')
   t.equal(app.connections.count, 1)
   blue.ws.close()
 })

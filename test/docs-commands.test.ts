@@ -40,6 +40,22 @@ t.test('docs/extending.md: an app of your own', async (t) => {
   t.strictSame(await client.hears(1), ['{"a":1}'])
 })
 
+t.test('README.md: the two ways to the command-line client', async (t) => {
+  const readme = readFileSync('README.md', 'utf8')
+  const { url } = await startProcess(t)
+  const address = `ws://${new URL(url).host}/ws`
+  for (const command of [`npm run --silent client -- ${address}`, 'npx fanfare connect ws://localhost:8000/ws --channel red'.replace('ws://localhost:8000/ws', address)]) {
+    t.ok(readme.includes(command.replace(`--silent client -- ${address}`, 'client').replace(address, 'ws://localhost:8000/ws')), command)
+    const { stdout } = await run('bash', ['-c', `echo hello | ${command} --count 1`])
+    t.equal(stdout, 'hello\n')
+  }
+})
+
+t.test('CONTRIBUTING.md: npm run dev serves, from the sources', async (t) => {
+  const { url } = await startProcess(t, { NODE_OPTIONS: '' }, ['npm', 'run', 'dev'])
+  t.equal(await (await fetch(`${url}/hello`)).text(), 'Hello, world!')
+})
+
 t.test('docs/deploying.md: behind nginx as configured there, origin and address are those of the client', async (t) => {
   const { wsUrl, url } = await startProcess(t, { TRUST_PROXY: '127.0.0.1', MAX_CONNECTIONS_PER_IP: '1' })
   const folder = mkdtempSync(join(tmpdir(), 'fanfare-'))

@@ -92,16 +92,18 @@ export class ConnectionManager {
   /**
    * Closes connections of this node.
    *
-   * @param filter which ones
+   * @param filter which ones; one that names nobody is an error, so that a user who is not known does not end everyone
    * @param close code and reason that they get
    * @returns how many
+   * @throws {FanfareError} FANFARE_BAD_FILTER
    * @example app.connections.disconnect({ user: 'ada' })
    */
-  disconnect (filter: ConnectionFilter, close: Close = closeCodes.disconnected): number {
+  disconnect ({ id, user, channel }: ConnectionFilter, close: Close = closeCodes.disconnected): number {
+    if (id === undefined && user === undefined && channel === undefined) throw fanfareError('FANFARE_BAD_FILTER')
     const meant = Array.from(this.#connections).filter((connection) =>
-      (filter.id === undefined || connection.id === filter.id) &&
-      (filter.user === undefined || connection.peer.user === filter.user) &&
-      (filter.channel === undefined || Array.from(connection.subscriptions.keys()).some(({ name }) => name === filter.channel))
+      (id === undefined || connection.id === id) &&
+      (user === undefined || connection.peer.user === user) &&
+      (channel === undefined || Array.from(connection.subscriptions.keys()).some(({ name }) => name === channel))
     )
     for (const connection of meant) this.close(connection, close)
     return meant.length
@@ -122,10 +124,7 @@ export class ConnectionManager {
       return fanfareError('FANFARE_TOO_MANY_FROM_ADDRESS', maxConnectionsPerIp)
     }
     if (channels.length > maxChannels) return fanfareError('FANFARE_TOO_MANY_CHANNELS', maxChannels)
-    for (const channel of channels) {
-      const refusal = channelNameRefusal(channel)
-      if (refusal) return refusal
-    }
+    return channels.map(channelNameRefusal).find((refusal) => refusal !== undefined)
   }
 
   /**

@@ -1,0 +1,26 @@
+import { execFile } from 'node:child_process'
+import { existsSync } from 'node:fs'
+import { promisify } from 'node:util'
+import t from 'tap'
+
+const run = promisify(execFile)
+
+// The environment of tap would make every child a test.
+const { NODE_OPTIONS, ...env } = process.env
+
+t.before(async () => {
+  if (!existsSync('bench/node_modules')) await run('npm', ['ci', '--prefix', 'bench'], { env })
+})
+
+t.test('a smoke run of the benchmark ends well: every receiver got every message in order', async (t) => {
+  const { stdout, stderr } = await run(process.execPath, ['bench/run.js', '--smoke'], { env })
+  for (const scenario of ['a', 'b', 'c', 'd']) {
+    for (const peer of ['fanfare', 'ws']) t.match(stderr, new RegExp(`${scenario} ${peer} 1: [\\d.]+ us a delivery`))
+  }
+  t.match(stdout, /CPU us\/delivery/)
+})
+
+t.test('its load generator finds out a server that loses, doubles, swaps or alters a message', async (t) => {
+  const { stdout } = await run('npm', ['test', '--prefix', 'bench'], { env })
+  t.match(stdout, /^(#|ℹ) fail 0$/m)
+})
