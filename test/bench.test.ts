@@ -5,8 +5,8 @@ import t from 'tap'
 
 const run = promisify(execFile)
 
-// The environment of tap would make every child a test.
-const { NODE_OPTIONS, ...env } = process.env
+// The benchmark is no part of what the tests must cover.
+const env = { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' }
 
 t.before(async () => {
   if (!existsSync('bench/node_modules')) await run('npm', ['ci', '--prefix', 'bench'], { env })

@@ -41,8 +41,8 @@ server.on('connection', (client) => {
   client.on('message', (/** @type {Buffer} */ data) => {
     messages++
     for (const [index, receiver] of clients.entries()) {
-      // An altered message is only compared in full where it comes first; the others are told apart by their ids.
-      const spoil = messages === SPOILT && index === (FAULT === 'alters' ? 0 : 3)
+      // A message is only compared in full where it comes first, whichever receiver that is.
+      const spoil = messages === SPOILT && (FAULT === 'alters' || index === 3)
       if (spoil) faults[FAULT](receiver, data)
       else receiver.send(data)
       if (held !== undefined && index === 3 && !spoil) {
