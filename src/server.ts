@@ -31,7 +31,7 @@ export async function serve (flags: Record<string, unknown> = {}): Promise<Fasti
 async function listen (settings: ServerSettings): Promise<FastifyInstance> {
   const { host, port, logLevel, trustProxy, drainTimeout } = settings
   const app = fastify({
-    logger: { level: logLevel, ...(process.stdout.isTTY && { transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss' } } }) },
+    logger: { level: logLevel, ...(process.stdout.isTTY && { transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss', singleLine: true } } }) },
     logController: new RequestLog(),
     // A logger of its own for each WebSocket would be thrown away at once: the connection manager logs them.
     childLoggerFactory: (logger, bindings, options, request) => request.headers.upgrade ? logger : logger.child(bindings, options),
