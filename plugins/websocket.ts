@@ -3,6 +3,7 @@ import websocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { WebSocket } from 'ws'
+import { closeCodes } from '../src/close-codes.ts'
 import type { PluginSettings } from '../src/config.ts'
 
 // A peer gets this long to answer our close frame before its socket is destroyed.
@@ -38,7 +39,7 @@ async function webSockets (app: FastifyInstance, settings: PluginSettings): Prom
 
 // A WebSocket of a route that is not ours has nobody else to close it.
 async function closed (client: WebSocket): Promise<void> {
-  if (client.readyState === client.OPEN) client.close(1012, 'server restarting')
+  if (client.readyState === client.OPEN) client.close(closeCodes.restart.code, closeCodes.restart.reason)
   if (client.readyState !== client.CLOSED) await once(client, 'close')
 }
 

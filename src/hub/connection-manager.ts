@@ -215,9 +215,10 @@ export class ConnectionManager {
   async drain (seconds: number): Promise<void> {
     if (this.#stopping) return
     this.#stopping = true
-    const connections = Array.from(this.#connections)
-    for (const connection of connections) connection.throttle?.flush()
-    await spread(connections, seconds, (connection) => this.close(connection, closeCodes.restart))
+    await spread(Array.from(this.#connections), seconds, (connection) => {
+      connection.throttle?.flush()
+      this.close(connection, closeCodes.restart)
+    })
     this.#heartbeat.stop()
   }
 

@@ -235,3 +235,17 @@ t.test('a message that the broker refuses closes its sender with 1013, and rejec
   t.equal(transport.closedWith, 1013)
   await t.rejects(manager.publish('red', 'x'), { message: 'away' })
 })
+
+t.test('what a throttled client sends while the node is already stopping is published before it is closed', async (t) => {
+  const manager = managerOf({ messageRate: 1 })
+  // More than are closed at once, so that the last one is still open when it sends.
+  const transports = Array.from({ length: 150 }, () => new TestTransport())
+  const connections = transports.map((transport, index) => manager.open(transport, linesEncoding(false), { address: 'x' }, index < 148 ? ['other'] : ['red']))
+  const [listener, sender] = [transports.at(-2) as TestTransport, connections.at(-1) as Connection]
+  const drained = manager.drain(10)
+  for (let number = 0; number < 3; number++) manager.receive(sender, 'red', { kind: 'text', data: Buffer.from(String(number)) })
+  await drained
+  const own = transports.at(-1) as TestTransport
+  t.strictSame(own.lines, ['red 0', 'red 1', 'red 2'])
+  t.equal(listener.closedWith, 1012)
+})
