@@ -84,10 +84,43 @@ export function runUnread (t: Test, args: string[], env: NodeJS.ProcessEnv = {})
 /** For tests that measure memory: what tap loads into every child, to see what it covers, is not the client's. */
 export const BARE = { NODE_OPTIONS: '' }
 
+/** A client in a pseudo-terminal, and the shell around it, which shows its exit code on the screen. */
+class TerminalClient {
+  readonly stdin: Writable
+  readonly #script: ClientProcess
+
+  constructor (script: ClientProcess) {
+    this.#script = script
+    this.stdin = script.stdin
+  }
+
+  /** What the client has shown. */
+  get out (): string {
+    return this.#script.out.replace(EXIT_LINE, '')
+  }
+
+  get running (): boolean {
+    return !EXIT_LINE.test(this.#script.out)
+  }
+
+  async prints (text: string): Promise<void> {
+    await this.#script.prints(text)
+  }
+
+  /** Resolves with the exit code once the client has ended. */
+  async ended (): Promise<number> {
+    while (this.running) await once(this.#script.stdout, 'data')
+    return Number(EXIT_LINE.exec(this.#script.out)?.[1])
+  }
+}
+
+const EXIT_LINE = /<exit (\d+)>\r\n$/
+
 /** Runs the built client in a pseudo-terminal: what its stdin gets is typed, its stdout is the screen. */
-export function runInTerminal (t: Test, args: string[]): ClientProcess {
+export function runInTerminal (t: Test, args: string[]): TerminalClient {
   const command = [process.execPath, 'dist/src/cli/main.js', 'connect', ...args].map((word) => `'${word}'`).join(' ')
-  return spawned(t, 'script', ['-qec', command, '/dev/null']).collect()
+  // The exit code of `script` itself is 1 at times, when the terminal goes away while it reads from it.
+  return new TerminalClient(spawned(t, 'script', ['-qc', `trap : INT; ${command}; echo "<exit $?>"; read stay`, '/dev/null']).collect())
 }
 
 function spawned (t: Test, command: string, args: string[], env: NodeJS.ProcessEnv = {}): ClientProcess {
