@@ -1,11 +1,17 @@
+import { createRequire } from 'node:module'
+import { hostname } from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { MemoryBroker } from '../src/brokers/memory.ts'
-import type { PluginSettings } from '../src/config.ts'
+import { RedisBroker } from '../src/brokers/redis.ts'
+import { channelRulesOf } from '../src/channel-rules.ts'
+import type { PluginOptions } from '../src/config.ts'
 import { ConnectionManager } from '../src/hub/connection-manager.ts'
 import { connectionsByFileLimit } from '../src/open-files.ts'
 
 export type { ConnectionManager } from '../src/hub/connection-manager.ts'
+
+const { version } = createRequire(import.meta.url)('fanfare/package.json') as { version: string }
 
 declare module 'fastify' {
   interface FastifyInstance {
@@ -14,11 +20,17 @@ declare module 'fastify' {
   }
 }
 
-async function connections (app: FastifyInstance, settings: PluginSettings): Promise<void> {
+async function connections (app: FastifyInstance, settings: PluginOptions): Promise<void> {
   const maxConnections = settings.maxConnections || connectionsByFileLimit()
-  const broker = new MemoryBroker()
-  app.decorate('connections', new ConnectionManager(broker, { ...settings, maxConnections }, app.log))
-  app.log.info(`The broker is ${broker.name}: messages reach the clients of this process`)
+  const broker = settings.redisUrl ? new RedisBroker(settings, app.log) : new MemoryBroker(settings.maxHistoryBytes)
+  const name = { name: `${hostname()}_${process.pid}`, version }
+  const manager = new ConnectionManager(broker, channelRulesOf(settings, settings.channels), { ...settings, maxConnections }, app.log, name)
+  app.decorate('connections', manager)
+  app.addHook('onClose', () => manager.stop())
+  await manager.start()
+  app.log.info(broker.shared
+    ? `The broker is ${broker.name}: messages reach the clients of all nodes that share it`
+    : `The broker is ${broker.name}: messages reach the clients of this process`)
 }
 
 export default fp(connections, { name: 'connections' })

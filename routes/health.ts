@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
+import type { PluginSettings } from '../src/config.ts'
 
-export default async function health (app: FastifyInstance): Promise<void> {
+export default async function health (app: FastifyInstance, { maxMessageBytes }: PluginSettings): Promise<void> {
   app.get('/health/live', async () => ({ status: 'live' }))
 
   app.get('/health/ready', async (_request, reply) => {
@@ -9,7 +10,8 @@ export default async function health (app: FastifyInstance): Promise<void> {
     return {
       status: connections.stopping ? 'stopping' : 'ready',
       connections: connections.count,
-      channels: connections.channels().size
+      channels: connections.channelCount,
+      maxMessageBytes
     }
   })
 }

@@ -2,15 +2,17 @@ import { join, resolve } from 'node:path'
 import autoload from '@fastify/autoload'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
-import { pluginSettingsFrom, type PluginSettings } from './config.ts'
+import { pluginSettingsFrom, type PluginOptions } from './config.ts'
 
-export type { PluginSettings } from './config.ts'
+export type { PluginOptions, PluginSettings } from './config.ts'
+export type { ChannelRule } from './channel-rules.ts'
+export type { Position, Publication } from './hub/publication.ts'
 export { closeCodes } from './close-codes.ts'
 export { errorTable } from './errors.ts'
 export type { ConnectionManager } from '../plugins/connections.ts'
 
-/** Options of the plugin: any of the settings in docs/settings.md, in camelCase. */
-export type FanfareOptions = Partial<PluginSettings>
+/** Options of the plugin: any of the settings in docs/settings.md, in camelCase, and `channels`. */
+export type FanfareOptions = Partial<PluginOptions>
 
 /**
  * Fanfare as one Fastify plugin: the connection manager as `app.connections`, `/ws`, the test page, health checks.

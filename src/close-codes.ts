@@ -12,7 +12,9 @@ export const closeCodes = {
   restart: { code: 1012, reason: 'server restarting', reconnect: true },
   tryAgainLater: { code: 1013, reason: 'message could not be published', reconnect: true },
   slow: { code: 3008, reason: 'slow', reconnect: true },
+  insufficientState: { code: 3010, reason: 'insufficient state', reconnect: true },
   noPong: { code: 3012, reason: 'no pong', reconnect: true },
+  badRequest: { code: 3501, reason: 'bad request', reconnect: false },
   disconnected: { code: 3503, reason: 'disconnected by the server', reconnect: false }
 } as const
 

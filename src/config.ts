@@ -3,6 +3,8 @@ import { parseEnv } from 'node:util'
 import proxyAddr from '@fastify/proxy-addr'
 import { envSchema } from 'env-schema'
 import { Type, type Static, type TObject, type TSchema } from 'typebox'
+import type { ChannelRule } from './channel-rules.ts'
+import { isRedisUrl } from './brokers/redis-url.ts'
 import { SettingError } from './errors.ts'
 
 const seconds = (description: string, standard: number) =>
@@ -31,6 +33,16 @@ export const pluginSettings = {
   pongTimeout: seconds('A connection that has not answered a ping after this time is closed with 3012', 8),
   compression: Type.Boolean({ description: 'permessage-deflate for clients that offer it, without context takeover', default: true, takes: 'on or off' }),
   compressionThreshold: count('Messages from this size on are compressed', 1024, 'bytes'),
+  historySize: count('Publications that a channel keeps for who comes later or comes back. 0: none', 100, 'publications'),
+  historyTtl: Type.Number({ description: 'How long a channel keeps them after its last publication. 0: not at all', unit: 'seconds', default: 300, minimum: 0, takes: 'a number of seconds, 0 or more' }),
+  maxHistoryBytes: count('What all channels together keep in this process; the idlest give way. Not with Redis, which has limits of its own', 268_435_456, 'bytes', 1),
+  presence: Type.Boolean({ description: 'Whether it is known who is in a channel', default: true, takes: 'on or off' }),
+  presenceTtl: seconds('How long those are taken to be there whose node has died', 60),
+  channelsFile: Type.String({ description: 'JSON file with rules for channels by name: history, presence, slow receivers, schema; see docs/channels.md', default: '', takes: 'the path of a file' }),
+  redisUrl: Type.String({ description: 'Redis that the nodes of a cluster share; none given: each node is alone. See docs/scaling.md', default: '', secret: true, takes: 'redis://host:6379/0, rediss:// for TLS, redis+cluster://host:6379,host:6379 or redis+sentinel://host:26379,host:26379/master-name' }),
+  redisPrefix: Type.String({ description: 'What the names of all keys and channels in Redis begin with', default: 'fanfare', pattern: '^[\\w.:/-]+$', takes: 'letters, digits and any of . : / _ -' }),
+  redisShardedPubsub: Type.Union([Type.Literal('auto'), Type.Literal('on'), Type.Literal('off')], { description: 'Whether publications travel by sharded Pub/Sub (Redis 7); `auto`: in a Redis Cluster that has it', default: 'auto', takes: 'auto, on or off' }),
+  apiKey: Type.String({ description: 'Key of the server API; none given: it answers 401', default: '', secret: true, takes: 'a text' }),
   page: Type.Boolean({ description: 'Whether the test page is served at /', default: true, takes: 'on or off' }),
   routesDir: Type.String({ description: 'Folder of your own Fastify plugins and routes, loaded after ours', default: '', takes: 'the path of a folder' }),
   drainTimeout: seconds('How long a stopping node spreads the closing of its connections', 10)
@@ -49,6 +61,11 @@ const serverSchema = Type.Object({ ...processSettings, ...pluginSettings })
 
 /** The plugin's settings, validated and complete. */
 export type PluginSettings = Static<typeof pluginSchema>
+/** What the plugin works with: its settings, and what cannot be written in a variable. */
+export interface PluginOptions extends PluginSettings {
+  /** Rules for channels by name; they come before those of `channelsFile`. See docs/channels.md. */
+  readonly channels?: readonly ChannelRule[]
+}
 /** Everything that the process takes: the plugin's settings and where to listen. */
 export type ServerSettings = Static<typeof serverSchema>
 
@@ -62,11 +79,11 @@ export function variableOf (setting: string): string {
  *
  * @throws {SettingError} naming the first option that is wrong, what it got and what it takes
  */
-export function pluginSettingsFrom (options: Partial<PluginSettings>): PluginSettings {
+export function pluginSettingsFrom ({ channels, ...options }: Partial<PluginOptions>): PluginOptions {
   for (const name of Object.keys(options)) {
     if (!(name in serverSchema.properties) && name !== 'prefix') throw new SettingError(name, 'is not a setting of Fanfare')
   }
-  return validate(pluginSchema, defined(options), (name) => name) as PluginSettings
+  return { ...validate(pluginSchema, defined(options), (name) => name) as PluginSettings, ...channels && { channels } }
 }
 
 /**
@@ -87,16 +104,18 @@ function validate (schema: TObject, given: Record<string, unknown>, nameOf: (nam
   const properties: Record<string, TSchema> = schema.properties
   const values = { ...given }
   const refuse = (name: string): never => {
-    throw new SettingError(nameOf(name), `takes ${(properties[name] as { takes?: string }).takes}, but got ${JSON.stringify(given[name])}`)
+    const { takes, secret } = properties[name] as { takes?: string, secret?: boolean }
+    throw new SettingError(nameOf(name), `takes ${takes}, but got ${secret ? 'something else' : JSON.stringify(given[name])}`)
   }
   for (const [name, value] of Object.entries(values)) {
     const property = properties[name]
     if (property && typeof value === 'string') values[name] = fromText(property, value)
   }
   if (typeof values.routesDir === 'string' && !statSync(values.routesDir, { throwIfNoEntry: false })?.isDirectory()) refuse('routesDir')
+  if (typeof values.redisUrl === 'string' && !isRedisUrl(values.redisUrl)) refuse('redisUrl')
   if (Array.isArray(values.trustProxy) && !areAddresses(values.trustProxy)) refuse('trustProxy')
   try {
-    return envSchema({ schema, data: values, env: false, ajv: { customOptions: (ajv) => ajv.addVocabulary(['takes', 'unit']) } })
+    return envSchema({ schema, data: values, env: false, ajv: { customOptions: (ajv) => ajv.addVocabulary(['takes', 'unit', 'secret']) } })
   } catch (error) {
     const name = (error as { errors?: { instancePath: string }[] }).errors?.[0]?.instancePath.split('/')[1]
     if (name === undefined) throw error

@@ -1,12 +1,117 @@
-import type { Publication } from '../hub/publication.ts'
-import type { Broker } from './broker.ts'
+import { LRUCache } from 'lru-cache'
+import type { Position, Publication } from '../hub/publication.ts'
+import type { Broker, BrokerListener, History, HistoryQuery, Member, PresenceChange, PublishOptions } from './broker.ts'
+import { newEpoch } from './epoch.ts'
+import { historyOf } from './history.ts'
+
+// How long the position of an idle channel is remembered, so that a client that comes back late is told what it missed
+// or that it missed something; and of how many idle channels.
+const POSITION_TTL_MS = 3_600_000
+const MAX_POSITIONS = 100_000
+const IDEMPOTENCY_TTL_MS = 300_000
+const MAX_IDEMPOTENCY_KEYS = 100_000
+// What a stored publication takes beside its data.
+const OVERHEAD_BYTES = 200
+const SWEEP_MS = 10_000
+
+interface Stored { readonly publications: Publication[], bytes: number }
 
 /** The broker of a node that is alone: the order of a channel is the order of the calls. */
 export class MemoryBroker implements Broker {
   readonly name = 'memory'
-  deliver: Broker['deliver'] = () => {}
+  readonly trouble = undefined
+  readonly shared = false
+  readonly #positions = new LRUCache<string, Position>({ max: MAX_POSITIONS, ttl: POSITION_TTL_MS, updateAgeOnGet: true })
+  readonly #histories: LRUCache<string, Stored>
+  readonly #published = new LRUCache<string, Position>({ max: MAX_IDEMPOTENCY_KEYS, ttl: IDEMPOTENCY_TTL_MS })
+  readonly #members = new Map<string, Map<string, Member>>()
+  readonly #sweep: NodeJS.Timeout
+  #listener: BrokerListener | undefined
 
-  async publish (channel: string, publication: Publication): Promise<void> {
-    this.deliver(channel, [publication])
+  /** @param maxHistoryBytes that the histories of all channels take; the idlest channels' give way */
+  constructor (maxHistoryBytes: number) {
+    this.#histories = new LRUCache({ maxSize: maxHistoryBytes, sizeCalculation: ({ bytes }) => bytes })
+    this.#sweep = setInterval(() => {
+      this.#histories.purgeStale()
+      this.#positions.purgeStale()
+      this.#published.purgeStale()
+    }, SWEEP_MS).unref()
+  }
+
+  async start (listener: BrokerListener): Promise<void> {
+    this.#listener = listener
+    listener.reachable()
+  }
+
+  async close (): Promise<void> {
+    clearInterval(this.#sweep)
+  }
+
+  async publish (channel: string, publication: Publication, { historySize, historyTtl, idempotencyKey, skipHistory }: PublishOptions): Promise<Position> {
+    const key = idempotencyKey === undefined ? undefined : `${channel}\n${idempotencyKey}`
+    const known = key === undefined ? undefined : this.#published.get(key)
+    if (known) return known
+    const { epoch, offset } = this.#position(channel)
+    const position = { epoch, offset: skipHistory ? offset : offset + 1 }
+    if (key !== undefined) this.#published.set(key, position)
+    if (skipHistory) {
+      this.#listener?.deliver(channel, [publication])
+      return position
+    }
+    this.#positions.set(channel, position)
+    const numbered = { ...publication, position }
+    if (historySize > 0 && historyTtl > 0) this.#store(channel, numbered, historySize, historyTtl)
+    this.#listener?.deliver(channel, [numbered])
+    return position
+  }
+
+  subscribe (): undefined {}
+
+  unsubscribe (): void {}
+
+  async history (channel: string, query: HistoryQuery): Promise<History> {
+    return historyOf({ position: this.#position(channel), publications: this.#histories.get(channel)?.publications ?? [] }, query)
+  }
+
+  async removeHistory (channel: string): Promise<void> {
+    this.#histories.delete(channel)
+  }
+
+  async updatePresence (channel: string, { joined, left }: PresenceChange): Promise<void> {
+    let members = this.#members.get(channel)
+    if (!members) this.#members.set(channel, members = new Map())
+    for (const member of joined) members.set(member.client, member)
+    for (const client of left) members.delete(client)
+    if (members.size === 0) this.#members.delete(channel)
+  }
+
+  async presence (channel: string): Promise<Member[]> {
+    return Array.from(this.#members.get(channel)?.values() ?? [])
+  }
+
+  async send (message: string): Promise<void> {
+    this.#listener?.control(message)
+  }
+
+  #position (channel: string): Position {
+    let position = this.#positions.get(channel)
+    if (!position) {
+      position = { epoch: newEpoch(), offset: 0 }
+      this.#positions.set(channel, position)
+      // A history of older offsets would be taken for one of this epoch.
+      this.#histories.delete(channel)
+    }
+    return position
+  }
+
+  #store (channel: string, publication: Publication, size: number, ttl: number): void {
+    const { publications, bytes } = this.#histories.get(channel) ?? { publications: [], bytes: 0 }
+    const stored = { publications, bytes }
+    // A copy of its own: what comes from a socket is a piece of a chunk of up to 64 KiB, which would be kept with it.
+    publications.push({ ...publication, data: Buffer.from(publication.data) })
+    stored.bytes += publication.data.length + OVERHEAD_BYTES
+    const surplus = publications.length - size
+    if (surplus > 0) for (const { data } of publications.splice(0, surplus)) stored.bytes -= data.length + OVERHEAD_BYTES
+    this.#histories.set(channel, stored, { ttl: ttl * 1000 })
   }
 }

@@ -1,3 +1,4 @@
+import type { ChannelBehaviour, SlowReceiver } from './channel-rules.ts'
 import type { Connection } from './connection.ts'
 import type { Encoding } from './encoding.ts'
 import type { Publication } from './publication.ts'
@@ -26,17 +27,34 @@ interface Encoded { readonly encoding: Encoding, readonly from: number, readonly
  */
 export class Channel {
   readonly name: string
+  readonly slowReceiver: SlowReceiver
+  /** Whether it is to be known who is here. */
+  readonly presence: boolean
   readonly subscriptions = new Set<Subscription>()
+  /** Each gets what is published while somebody who is about to join reads the history. */
+  readonly collectors = new Set<Publication[]>()
+  /** How many are about to join. */
+  joining = 0
+  /** How often publications were lost to all who are here. */
+  losses = 0
   readonly #log: Publication[] = []
   readonly #encodings = new Map<Encoding, number>()
   #publishers = new Set<string | undefined>()
   #start = 0
   #unprepared = 0
-  #encoded: Encoded[] = []
+  readonly #encoded = new Map<Encoding, Encoded[]>()
+  #latest: Encoded | undefined
   #flush: { readonly to: number, readonly rest: Iterator<Subscription, undefined> } | undefined
 
-  constructor (name: string) {
+  constructor (name: string, { slowReceiver, presence }: ChannelBehaviour) {
     this.name = name
+    this.slowReceiver = slowReceiver
+    this.presence = presence
+  }
+
+  /** Whether nobody is there or about to come. */
+  get idle (): boolean {
+    return this.subscriptions.size === 0 && this.joining === 0
   }
 
   /** Number that the next publication will have. */
@@ -66,6 +84,8 @@ export class Channel {
    * @returns whether there is something to flush now
    */
   append (publications: readonly Publication[], onPrepared: () => void): boolean {
+    for (const collector of this.collectors) collector.push(...publications)
+    if (this.subscriptions.size === 0) return false
     for (const publication of publications) {
       this.#log.push(publication)
       this.#publishers.add(publication.from)
@@ -113,7 +133,8 @@ export class Channel {
     this.#log.splice(0, to - this.#start)
     this.#start = to
     this.#publishers = new Set(this.#log.map((publication) => publication.from))
-    this.#encoded = []
+    this.#encoded.clear()
+    this.#latest = undefined
     this.#flush = undefined
   }
 
@@ -131,12 +152,15 @@ export class Channel {
   }
 
   #bytes (encoding: Encoding, from: number, to: number): Buffer {
-    for (const known of this.#encoded) {
-      if (known.encoding === encoding && known.from === from && known.to === to) return known.bytes
-    }
-    const bytes = encoding.encode(this.name, this.#slice(from, to))
-    this.#encoded.push({ encoding, from, to, bytes })
-    return bytes
+    // Nearly always the same as for the receiver before.
+    const latest = this.#latest
+    if (latest && latest.encoding === encoding && latest.from === from && latest.to === to) return latest.bytes
+    let known = this.#encoded.get(encoding)
+    if (!known) this.#encoded.set(encoding, known = [])
+    let encoded = known.find((other) => other.from === from && other.to === to)
+    if (!encoded) known.push(encoded = { encoding, from, to, bytes: encoding.encode(this.name, this.#slice(from, to)) })
+    this.#latest = encoded
+    return encoded.bytes
   }
 
   #bytesWithoutOwn ({ connection }: Subscription, from: number, to: number): Buffer | undefined {

@@ -1,24 +1,31 @@
 import type { Broker } from '../brokers/broker.ts'
 import { closeCodes, type Close } from '../close-codes.ts'
 import { fanfareError, type FanfareError } from '../errors.ts'
-import { Channel, type Subscription } from './channel.ts'
+import { ChannelApi } from './channel-api.ts'
+import type { ChannelRules } from './channel-rules.ts'
+import { Channels, type Start } from './channels.ts'
+import { Cluster, type NodeFacts } from './cluster.ts'
 import { Connection, type Peer } from './connection.ts'
 import type { Encoding } from './encoding.ts'
-import { FanOut, type SlowReceivers } from './fan-out.ts'
+import { FanOut } from './fan-out.ts'
 import { Heartbeat, type HeartbeatTimes } from './heartbeat.ts'
 import { AddressCounts, holdBackSender, Throttle } from './limits.ts'
-import { channelNameRefusal, publicationOf, type Publication, type PublicationData } from './publication.ts'
+import { channelNameRefusal, type Publication } from './publication.ts'
 import { spread } from './spread.ts'
 import type { Transport } from './transport.ts'
 
 /** The manager's limits; 0 switches a limit off where that is said. */
-export interface ManagerSettings extends SlowReceivers, HeartbeatTimes {
+export interface ManagerSettings extends HeartbeatTimes {
   readonly maxConnections: number
   /** 0: off. */
   readonly maxConnectionsPerIp: number
   readonly maxChannels: number
+  /** What may wait for one connection, in bytes. */
+  readonly maxBufferedBytes: number
   /** Messages per second and connection; 0: off. */
   readonly messageRate: number
+  /** How long who is in a channel is remembered after its node has died, in seconds. */
+  readonly presenceTtl: number
 }
 
 /** Where the manager reports what happens: any pino-like logger. */
@@ -27,37 +34,64 @@ export interface Log {
   debug (facts: object, sentence: string): void
 }
 
+/** What this node is called, for the other nodes. */
+export interface NodeName { readonly name: string, readonly version: string }
+
 /** Which connections are meant: all conditions that are given must hold. */
 export interface ConnectionFilter {
-  readonly id?: string
-  readonly user?: string
-  readonly channel?: string
+  readonly id?: string | undefined
+  readonly user?: string | undefined
+  readonly channel?: string | undefined
+  /** Ids of connections that are spared. */
+  readonly except?: readonly string[] | undefined
+}
+
+/** How a connection hears its channels. */
+export interface Hearing extends Start {
+  /** Whether it hears what it publishes itself; true by default. */
+  readonly echo?: boolean
+  /** Where it begins to hear a channel, if that is not the same for all of them. */
+  readonly positions?: ReadonlyMap<string, Start['since']>
 }
 
 /**
  * Who is connected, and who hears what: the heart of Fanfare, shared by all routes as `app.connections`.
  */
-export class ConnectionManager {
-  readonly #broker: Broker
+export class ConnectionManager extends ChannelApi {
   readonly #settings: ManagerSettings
   readonly #log: Log
-  readonly #connections = new Set<Connection>()
-  readonly #channels = new Map<string, Channel>()
+  readonly #name: NodeName
+  readonly #connections = new Map<string, Connection>()
   readonly #addresses = new AddressCounts()
+  readonly #channels: Channels
   readonly #fanOut: FanOut
   readonly #heartbeat: Heartbeat
+  readonly #cluster: Cluster
+  readonly #startedAt = performance.now()
   #stopping = false
 
-  constructor (broker: Broker, settings: ManagerSettings, log: Log) {
-    this.#broker = broker
+  constructor (broker: Broker, rules: ChannelRules, settings: ManagerSettings, log: Log, name: NodeName) {
+    super(broker, rules)
     this.#settings = settings
     this.#log = log
-    this.#fanOut = new FanOut(settings, (connection) => this.close(connection, closeCodes.slow))
+    this.#name = name
+    const close = this.close.bind(this)
+    this.#fanOut = new FanOut(settings.maxBufferedBytes, (connection) => close(connection, closeCodes.slow))
     this.#heartbeat = new Heartbeat(settings, (connection) => this.#silent(connection))
-    broker.deliver = (name, publications) => {
-      const channel = this.#channels.get(name)
-      if (channel) this.#fanOut.publish(channel, publications)
-    }
+    this.#channels = new Channels({ ...settings, broker, rules, fanOut: this.#fanOut, close })
+    this.#cluster = new Cluster(broker, () => this.#facts())
+    this.#cluster.answer('channels', (names: string | undefined) => Object.fromEntries(this.#channels.counts(names)))
+    this.#cluster.answer('disconnect', ({ filter, close }: { filter: ConnectionFilter, close: Close }) => this.#disconnectHere(filter, close))
+  }
+
+  /** Begins to work; to be called once, before all else. */
+  async start (): Promise<void> {
+    await this.broker.start({
+      deliver: (channel, publications) => this.#channels.deliver(channel, publications),
+      lost: (channel, position) => this.#channels.lost(channel, position),
+      control: (message) => this.#cluster.receive(message),
+      reachable: () => this.#reachable()
+    })
   }
 
   /** How many are connected to this node. */
@@ -65,48 +99,55 @@ export class ConnectionManager {
     return this.#connections.size
   }
 
+  /** How many channels of this node somebody is in. */
+  get channelCount (): number {
+    return this.#channels.size
+  }
+
+  /** Bytes that wait in this node for receivers that have fallen behind; what several of them wait for counts once. */
+  get waitingBytes (): number {
+    return this.#fanOut.backlog.bytes
+  }
+
   /** Whether the node closes its connections and takes no new ones. */
   get stopping (): boolean {
     return this.#stopping
   }
 
-  /** The channels of this node, and how many are in each. */
-  channels (): Map<string, number> {
-    return new Map(Array.from(this.#channels.values(), ({ name, subscriptions }) => [name, subscriptions.size]))
-  }
-
   /**
-   * Publishes to a channel, for all who are in it.
+   * The channels that somebody is in, on all nodes, and how many are in each.
    *
-   * @param channel its name
-   * @param data a string goes out as text, a Buffer as binary, everything else as JSON
-   * @throws {FanfareError} FANFARE_BAD_CHANNEL, FANFARE_BAD_DATA
-   * @example await app.connections.publish('orders:42', { state: 'shipped' })
+   * @param names a glob of those that are wanted; all by default
+   * @throws {FanfareError} FANFARE_UNAVAILABLE if the other nodes cannot be asked
+   * @example for (const [name, count] of await app.connections.channels('chat:*')) console.log(name, count)
    */
-  async publish (channel: string, data: PublicationData): Promise<void> {
-    const refusal = channelNameRefusal(channel)
-    if (refusal) throw refusal
-    await this.#broker.publish(channel, publicationOf(data))
+  async channels (names?: string): Promise<Map<string, number>> {
+    const total = new Map<string, number>()
+    for (const counts of await this.#cluster.ask<Record<string, number>>('channels', names)) {
+      for (const [name, count] of Object.entries(counts)) total.set(name, (total.get(name) ?? 0) + count)
+    }
+    return total
+  }
+
+  /** All nodes that share the broker, this one first. */
+  nodes (): NodeFacts[] {
+    return this.#cluster.nodes()
   }
 
   /**
-   * Closes connections of this node.
+   * Closes connections, on all nodes.
    *
    * @param filter which ones; one that names nobody is an error, so that a user who is not known does not end everyone
    * @param close code and reason that they get
    * @returns how many
-   * @throws {FanfareError} FANFARE_BAD_FILTER
-   * @example app.connections.disconnect({ user: 'ada' })
+   * @throws {FanfareError} FANFARE_BAD_FILTER; FANFARE_UNAVAILABLE if other nodes cannot be told
+   * @example await app.connections.disconnect({ user: 'ada' })
    */
-  disconnect ({ id, user, channel }: ConnectionFilter, close: Close = closeCodes.disconnected): number {
+  async disconnect (filter: ConnectionFilter, close: Close = closeCodes.disconnected): Promise<number> {
+    const { id, user, channel } = filter
     if (id === undefined && user === undefined && channel === undefined) throw fanfareError('FANFARE_BAD_FILTER')
-    const meant = Array.from(this.#connections).filter((connection) =>
-      (id === undefined || connection.id === id) &&
-      (user === undefined || connection.peer.user === user) &&
-      (channel === undefined || Array.from(connection.subscriptions.keys()).some(({ name }) => name === channel))
-    )
-    for (const connection of meant) this.close(connection, close)
-    return meant.length
+    const counts = await this.#cluster.ask<number>('disconnect', { filter, close })
+    return counts.reduce((sum, count) => sum + count, 0)
   }
 
   /**
@@ -128,45 +169,51 @@ export class ConnectionManager {
   }
 
   /**
+   * Gets ready for a connection, so that it hears all that is published from the moment on that it is accepted.
+   *
+   * @param then gets why it may not come, if so; `open` may be called in the same turn of the loop
+   */
+  admit (peer: Peer, channels: readonly string[], then: (refusal?: Error) => void): void {
+    const refusal = this.refusalOf(peer, channels)
+    const wait = refusal ? undefined : this.#channels.prepare(channels)
+    if (wait) wait.then(() => then(this.refusalOf(peer, channels)), then)
+    else then(refusal)
+  }
+
+  /**
    * Takes a new connection in.
    *
    * @param channels what it hears from now on
-   * @param echo whether it hears what it publishes itself
    */
-  open (transport: Transport, encoding: Encoding, peer: Peer, channels: readonly string[], echo = true): Connection {
+  open (transport: Transport, encoding: Encoding, peer: Peer, channels: readonly string[], hearing: Hearing = {}): Connection {
     const connection = new Connection(transport, encoding, peer)
     if (this.#settings.messageRate > 0) connection.throttle = new Throttle(this.#settings.messageRate)
-    this.#connections.add(connection)
+    this.#connections.set(connection.id, connection)
     this.#addresses.add(peer.address)
     this.#heartbeat.add(connection)
-    for (const channel of channels) this.subscribe(connection, channel, echo)
+    for (const channel of channels) this.subscribe(connection, channel, hearing)
     this.#log.info({ ...factsOf(connection), channels, connections: this.count }, 'connection opened')
     return connection
   }
 
-  /** Lets a connection hear a channel: all that is published from now on. Nothing changes if it does already. */
-  subscribe (connection: Connection, name: string, echo = true): void {
-    let channel = this.#channels.get(name)
-    if (!channel) {
-      channel = new Channel(name)
-      this.#channels.set(name, channel)
-    }
-    if (!connection.subscriptions.has(channel)) connection.subscriptions.set(channel, channel.join(connection, echo))
+  /**
+   * Lets a connection hear a channel: all that is published from now on, or from where it says on. Nothing changes if it
+   * does already.
+   */
+  subscribe (connection: Connection, channel: string, { echo = true, since, last, positions }: Hearing = {}): void {
+    const from = positions?.get(channel) ?? since
+    if (from || last) this.#channels.joinFrom(connection, channel, echo, { since: from, last })
+    else this.#channels.join(connection, channel, echo)
   }
 
   /** Ends that; the connection hears first what was published so far. */
-  unsubscribe (connection: Connection, name: string): void {
-    const channel = this.#channels.get(name)
-    const subscription = channel && connection.subscriptions.get(channel)
-    if (!subscription) return
-    this.#fanOut.catchUp(channel, subscription)
-    this.#leave(channel, subscription)
-    connection.subscriptions.delete(channel)
+  unsubscribe (connection: Connection, channel: string): void {
+    this.#channels.leave(connection, channel)
   }
 
   /** Tells a connection something directly, after all that was published to it so far. */
   send (connection: Connection, bytes: Buffer): void {
-    this.#catchUp(connection)
+    this.#channels.catchUp(connection)
     if (connection.open) connection.transport.write(bytes)
   }
 
@@ -188,7 +235,7 @@ export class ConnectionManager {
   /** Closes a connection from our side; it hears first what was published to it so far. */
   close (connection: Connection, { code, reason }: Close): void {
     if (!connection.open) return
-    if (code !== closeCodes.slow.code) this.#catchUp(connection)
+    if (code !== closeCodes.slow.code) this.#channels.catchUp(connection)
     if (!connection.open) return
     this.closed(connection, code)
     connection.transport.close(code, reason)
@@ -198,11 +245,11 @@ export class ConnectionManager {
   closed (connection: Connection, code: number): void {
     if (!connection.open) return
     connection.open = false
-    this.#connections.delete(connection)
+    this.#connections.delete(connection.id)
     this.#addresses.remove(connection.peer.address)
     this.#heartbeat.remove(connection)
-    for (const [channel, subscription] of connection.subscriptions) this.#leave(channel, subscription)
-    connection.subscriptions.clear()
+    this.#fanOut.backlog.release(connection)
+    this.#channels.leaveAll(connection)
     const seconds = Math.round(performance.now() - connection.openedAt) / 1000
     this.#log.info({ ...factsOf(connection), code, seconds, connections: this.count }, 'connection closed')
   }
@@ -215,27 +262,56 @@ export class ConnectionManager {
   async drain (seconds: number): Promise<void> {
     if (this.#stopping) return
     this.#stopping = true
-    await spread(Array.from(this.#connections), seconds, (connection) => {
+    await spread(Array.from(this.#connections.values()), seconds, (connection) => {
       connection.throttle?.flush()
       this.close(connection, closeCodes.restart)
     })
     this.#heartbeat.stop()
   }
 
-  #leave (channel: Channel, subscription: Subscription): void {
-    channel.leave(subscription)
-    if (channel.subscriptions.size === 0) this.#channels.delete(channel.name)
+  /** Ends, after `drain`: says goodbye to the other nodes and lets go of the broker. */
+  async stop (): Promise<void> {
+    await this.#channels.stop()
+    await this.#cluster.stop()
+    await this.broker.close()
   }
 
-  #catchUp (connection: Connection): void {
-    for (const [channel, subscription] of connection.subscriptions) this.#fanOut.catchUp(channel, subscription)
-  }
-
-  #publishFrom (connection: Connection, channel: string, publication: Publication): void {
-    this.#broker.publish(channel, { kind: publication.kind, data: publication.data, from: connection.id }).catch((error: Error) => {
+  #publishFrom (connection: Connection, channel: string, { kind, data }: Publication): void {
+    this.order(channel, { kind, data, from: connection.id }).catch((error: FanfareError) => {
       this.#log.info({ connection: connection.id, channel, error: error.message }, 'message could not be published')
-      this.close(connection, closeCodes.tryAgainLater)
+      const refused = error.code === 'FANFARE_REFUSED_DATA'
+      this.close(connection, refused ? { ...closeCodes.badRequest, reason: reasonOf(error) } : closeCodes.tryAgainLater)
     })
+  }
+
+  #disconnectHere (filter: ConnectionFilter, close: Close): number {
+    const { id, user, channel, except } = filter
+    const candidates = id === undefined ? Array.from(this.#connections.values()) : [this.#connections.get(id)]
+    const meant = candidates.filter((connection) => connection !== undefined &&
+      (user === undefined || connection.peer.user === user) &&
+      (channel === undefined || Array.from(connection.subscriptions.keys()).some(({ name }) => name === channel)) &&
+      !except?.includes(connection.id)
+    ) as Connection[]
+    for (const connection of meant) this.close(connection, close)
+    return meant.length
+  }
+
+  #reachable (): void {
+    if (!this.broker.shared) return
+    this.#cluster.announce()
+    this.#channels.repeatPresence()
+  }
+
+  #facts (): NodeFacts {
+    return {
+      ...this.#name,
+      uid: this.#cluster.id,
+      num_clients: this.count,
+      num_users: new Set(Array.from(this.#connections.values(), ({ peer }) => peer.user)).size,
+      num_channels: this.#channels.size,
+      num_subs: this.#channels.subscribers,
+      uptime: Math.floor((performance.now() - this.#startedAt) / 1000)
+    }
   }
 
   // While we do not read from a connection, its answer cannot be seen. One that is held for its rate will be read again;
@@ -248,4 +324,9 @@ export class ConnectionManager {
 
 function factsOf ({ id, peer }: Connection): object {
   return { connection: id, address: peer.address, user: peer.user }
+}
+
+// A close frame has room for 123 bytes (RFC 6455 section 5.5).
+function reasonOf ({ message }: Error): string {
+  return Buffer.byteLength(message) <= 123 ? message : Buffer.from(message).subarray(0, 120).toString().replace(/\ufffd*$/, '…')
 }

@@ -39,6 +39,8 @@ export class Connection {
   heartbeatSlot: Set<Connection> | undefined
   /** What the channels have for it in the flush that is under way. */
   due: Buffer[] | undefined
+  /** What waits for it, once it has fallen behind. */
+  backlog: Buffer[] | undefined
   throttle: Throttle | undefined
   /** Bytes that it has sent since it was last held back. */
   intake = 0

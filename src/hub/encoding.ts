@@ -1,4 +1,4 @@
-import type { Publication } from './publication.ts'
+import type { Position, Publication } from './publication.ts'
 
 /**
  * One protocol on one kind of transport, compressed or not. All subscribers of a channel that share an encoding get the
@@ -26,4 +26,10 @@ export interface Encoding {
    * word for it.
    */
   encodeSkipped? (channel: string, count: number): Buffer
+
+  /**
+   * What tells a subscriber where it stands: that it goes on where it was, or that publications are lost to it. Where
+   * the protocol has no word for it (absent), a subscriber that lost something is closed with 3010.
+   */
+  encodeRecovery? (channel: string, recovered: boolean, position: Position): Buffer
 }

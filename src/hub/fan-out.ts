@@ -1,3 +1,4 @@
+import { Backlog } from './backlog.ts'
 import type { Channel, Subscription } from './channel.ts'
 import type { Connection } from './connection.ts'
 import type { Publication } from './publication.ts'
@@ -12,21 +13,16 @@ const SHORTEST_GATHER_MS = 0.02
 const LONGEST_GATHER_MS = 1
 // How long one flush may keep the event loop from accepting, reading and pinging.
 const SLICE_MS = 5
-
-/** What may wait for a receiver, and what happens to one that has more. */
-export interface SlowReceivers {
-  /** In bytes. */
-  readonly maxBufferedBytes: number
-  /** `drop`: it misses publications until it has caught up; `close`: `onSlow` is called. */
-  readonly slowReceiver: 'close' | 'drop'
-}
+// A receiver with this much waiting has fallen behind: what it lacks is counted from here on.
+const LAGGING_BYTES = 65_536
 
 /**
  * Brings publications to subscribers: what is published during one turn of the event loop goes out at its end, with
  * one encoding per kind of client and one write per receiver. The write is what costs; see docs/architecture.md.
  */
 export class FanOut {
-  readonly #slow: SlowReceivers
+  readonly backlog = new Backlog()
+  readonly #maxBufferedBytes: number
   readonly #onSlow: (connection: Connection) => void
   #due = new Set<Channel>()
   #scheduled = false
@@ -36,10 +32,11 @@ export class FanOut {
   #reached: Connection[] = []
 
   /**
+   * @param maxBufferedBytes that may wait for one connection
    * @param onSlow gets each connection that has more than `maxBufferedBytes` waiting when it should get yet more
    */
-  constructor (slow: SlowReceivers, onSlow: (connection: Connection) => void) {
-    this.#slow = slow
+  constructor (maxBufferedBytes: number, onSlow: (connection: Connection) => void) {
+    this.#maxBufferedBytes = maxBufferedBytes
     this.#onSlow = onSlow
   }
 
@@ -107,8 +104,13 @@ export class FanOut {
   readonly #deliver = (subscription: Subscription, bytes: Buffer, count: number): void => {
     const { connection } = subscription
     const { transport } = connection
-    if (transport.bufferedBytes > this.#slow.maxBufferedBytes) this.#tooSlow(subscription, count)
-    else if (!this.#severalChannels) transport.write(bytes)
+    const { bufferedBytes } = transport
+    if (bufferedBytes > this.#maxBufferedBytes) {
+      this.#tooSlow(subscription, count)
+      return
+    }
+    if (bufferedBytes > LAGGING_BYTES) this.backlog.add(connection, bytes)
+    if (!this.#severalChannels) transport.write(bytes)
     else if (connection.due) connection.due.push(bytes)
     else {
       connection.due = [bytes]
@@ -125,8 +127,8 @@ export class FanOut {
   }
 
   #tooSlow (subscription: Subscription, count: number): void {
-    const { connection } = subscription
-    if (this.#slow.slowReceiver === 'close') {
+    const { connection, channel } = subscription
+    if (channel.slowReceiver === 'close') {
       this.#onSlow(connection)
       return
     }

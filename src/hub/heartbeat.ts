@@ -74,7 +74,7 @@ export class Heartbeat {
   #ping (step: number): void {
     for (const connection of this.#slotAt(step)) {
       if (connection.awaitingPong) continue
-      connection.awaitingPong = true
+      connection.awaitingPong = connection.transport.answersPings
       connection.pingedAt = step
       connection.transport.ping()
     }

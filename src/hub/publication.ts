@@ -1,5 +1,24 @@
 import { fanfareError, type FanfareError } from '../errors.ts'
 
+/** Where a publication stands in its channel. */
+export interface Position {
+  /** 1, 2, 3 … */
+  readonly offset: number
+  /** Changes whenever offsets start anew, or publications may have been lost. */
+  readonly epoch: string
+}
+
+/** A position as text, `EPOCH:OFFSET`. */
+export function formatPosition ({ epoch, offset }: Position): string {
+  return `${epoch}:${offset}`
+}
+
+/** Reads what `formatPosition` wrote; nothing if it is something else. */
+export function parsePosition (text: string): Position | undefined {
+  const [, epoch, offset] = /^([\w-]+):(\d{1,15})$/.exec(text) ?? []
+  if (epoch !== undefined) return { epoch, offset: Number(offset) }
+}
+
 /** One message in a channel. */
 export interface Publication {
   /** How it was published, and so how the plain protocol sends it: `binary` as binary, the others as text. */
@@ -8,6 +27,10 @@ export interface Publication {
   readonly data: Buffer
   /** Id of the connection that published it; none for publications from code. */
   readonly from?: string | undefined
+  /** What the publisher adds for filters and handlers. */
+  readonly tags?: Readonly<Record<string, string>> | undefined
+  /** Where it stands; given by the broker, unless it was published past the history. */
+  readonly position?: Position | undefined
 }
 
 /** What may be published from code. */
@@ -22,6 +45,12 @@ export function publicationOf (data: PublicationData): Publication {
   if (typeof data === 'string') return { kind: 'text', data: Buffer.from(data) }
   if (data instanceof Uint8Array) return { kind: 'binary', data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) }
   return { kind: 'json', data: Buffer.from(jsonOf(data)) }
+}
+
+/** The value that a publication was made of: the string, the Buffer, or what the JSON says. */
+export function valueOf ({ kind, data }: Publication): unknown {
+  if (kind === 'binary') return data
+  return kind === 'text' ? data.toString() : JSON.parse(data.toString())
 }
 
 function jsonOf (data: unknown): string {

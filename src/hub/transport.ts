@@ -9,7 +9,10 @@ export interface Transport {
   /** The same for several pieces, at the price of one. */
   writeAll (pieces: readonly Buffer[]): void
 
-  /** Asks the peer for a sign of life. */
+  /** Whether the peer answers pings. */
+  readonly answersPings: boolean
+
+  /** Asks the peer for a sign of life, or keeps what is between awake where there is no answer. */
   ping (): void
 
   /** Stops and goes on reading from the peer. */

@@ -18,6 +18,7 @@ const COPIED_BYTES = 4096
  * control frames only, each in one piece, so that ours never come between its fragments.
  */
 export class WebSocketTransport implements Transport {
+  readonly answersPings = true
   readonly #ws: WebSocket
   readonly #socket: Socket
 
@@ -79,6 +80,7 @@ export class WebSocketTransport implements Transport {
 
 /** The same where there is no socket underneath: under `injectWS`, which tests of routes use. */
 export class InjectedWebSocketTransport implements Transport {
+  readonly answersPings = true
   readonly #ws: WebSocket
 
   constructor (ws: WebSocket) {

@@ -1,20 +1,23 @@
 import fc from 'fast-check'
 import t from 'tap'
+import type { Broker } from '../../src/brokers/broker.ts'
 import { MemoryBroker } from '../../src/brokers/memory.ts'
 import { closeCodes } from '../../src/close-codes.ts'
 import type { Connection } from '../../src/hub/connection.ts'
 import { ConnectionManager, type ManagerSettings } from '../../src/hub/connection-manager.ts'
+import { ChannelRules, type ChannelBehaviour } from '../../src/hub/channel-rules.ts'
 import type { Encoding } from '../../src/hub/encoding.ts'
 import type { Transport } from '../../src/hub/transport.ts'
 
 // The hub alone, with transports that can be stalled and killed at will: what a real network does only by chance.
 
 const SETTINGS: ManagerSettings = {
-  maxBufferedBytes: 200, slowReceiver: 'close', maxConnections: 1000, maxConnectionsPerIp: 0, maxChannels: 10, messageRate: 0, pingInterval: 25, pongTimeout: 8
+  maxBufferedBytes: 200, presenceTtl: 60, maxConnections: 1000, maxConnectionsPerIp: 0, maxChannels: 10, messageRate: 0, pingInterval: 25, pongTimeout: 8
 }
 
 class TestTransport implements Transport {
   readonly lines: string[] = []
+  readonly answersPings = true
   closedWith: number | undefined
   stalled = false
   bufferedBytes = 0
@@ -51,8 +54,14 @@ const linesEncoding = (slow: boolean): Encoding => ({
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-const managerOf = (settings: Partial<ManagerSettings> = {}): ConnectionManager =>
-  new ConnectionManager(new MemoryBroker(), { ...SETTINGS, ...settings }, { info: () => {}, debug: () => {} })
+const BEHAVIOUR: ChannelBehaviour = { historySize: 10, historyTtl: 60, presence: true, slowReceiver: 'close' }
+
+function managerOf (settings: Partial<ManagerSettings> = {}, behaviour: Partial<ChannelBehaviour> = {}, broker: Broker = new MemoryBroker(1e6)): ConnectionManager {
+  const rules = new ChannelRules({ ...BEHAVIOUR, ...behaviour })
+  const manager = new ConnectionManager(broker, rules, { ...SETTINGS, ...settings }, { info: () => {}, debug: () => {} }, { name: 'test', version: '0' })
+  manager.start()
+  return manager
+}
 
 /** One client, and what it should have heard if it kept up: the model. */
 interface Modelled { connection: Connection, transport: TestTransport, channels: Map<string, boolean>, expected: string[], whole: boolean }
@@ -93,7 +102,7 @@ t.test('joins, leaves, publications, replies, stalls and deaths in any order: ev
       if (it.do === 'turn') await nextTurn()
       if (it.do === 'open') {
         const transport = new TestTransport()
-        const connection = manager.open(transport, encodings[Number(it.slowEncoding)] as Encoding, { address: 'x' }, [it.channel], it.echo)
+        const connection = manager.open(transport, encodings[Number(it.slowEncoding)] as Encoding, { address: 'x' }, [it.channel], it)
         all.push({ connection, transport, channels: new Map([[it.channel, it.echo]]), expected: [], whole: true })
       }
       if (it.do === 'publish') {
@@ -105,7 +114,7 @@ t.test('joins, leaves, publications, replies, stalls and deaths in any order: ev
       }
       if (!one?.connection.open) continue
       if (it.do === 'join') {
-        manager.subscribe(one.connection, it.channel, it.echo)
+        manager.subscribe(one.connection, it.channel, it)
         if (!one.channels.has(it.channel)) one.channels.set(it.channel, it.echo)
       }
       if (it.do === 'leave') {
@@ -144,12 +153,12 @@ t.test('joins, leaves, publications, replies, stalls and deaths in any order: ev
     const open = all.filter(({ connection }) => connection.open)
     t.equal(manager.count, open.length)
     const counts = Object.fromEntries(CHANNELS.map((name) => [name, open.filter(({ channels }) => channels.has(name)).length]).filter(([, count]) => count))
-    t.strictSame(Object.fromEntries(manager.channels()), counts)
+    t.strictSame(Object.fromEntries(await manager.channels()), counts)
   }), { numRuns: 300 })
 })
 
 t.test('a slow receiver that is not cut hears a part of the channel in order, and how much it missed', async (t) => {
-  const manager = managerOf({ slowReceiver: 'drop' })
+  const manager = managerOf({}, { slowReceiver: 'drop' })
   const transport = new TestTransport()
   manager.open(transport, linesEncoding(false), { address: 'x' }, ['red'])
   transport.stalled = true
@@ -226,8 +235,9 @@ t.test('nodes that stop refuse newcomers, and stop once', async (t) => {
 
 t.test('a message that the broker refuses closes its sender with 1013, and rejects a publish from code', async (t) => {
   // A broker that cannot: what Redis will do when it is away.
-  const broker = { name: 'away', deliver: () => {}, publish: async () => { throw new Error('away') } }
-  const manager = new ConnectionManager(broker, SETTINGS, { info: () => {}, debug: () => {} })
+  const broker = new MemoryBroker(1e6)
+  broker.publish = async () => { throw new Error('away') }
+  const manager = managerOf({}, {}, broker)
   const transport = new TestTransport()
   const connection = manager.open(transport, linesEncoding(false), { address: 'x' }, ['red'])
   manager.receive(connection, 'red', { kind: 'text', data: Buffer.from('x') })

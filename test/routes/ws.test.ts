@@ -33,7 +33,7 @@ t.test('messages of every frame size arrive whole', async (t) => {
 t.test('a channel is heard by those who are in it', async (t) => {
   const { app, wsUrl } = await start(t)
   const [red, blue, plain] = await Promise.all([connect(t, `${wsUrl}?channel=red`), connect(t, `${wsUrl}?channel=blue`), connect(t, wsUrl)])
-  t.same(Object.fromEntries(app.connections.channels()), { red: 1, blue: 1, broadcast: 1 })
+  t.same(Object.fromEntries(await app.connections.channels()), { red: 1, blue: 1, broadcast: 1 })
   red.ws.send('to red')
   blue.ws.send('to blue')
   plain.ws.send('to all without a channel')

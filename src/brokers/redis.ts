@@ -1,0 +1,240 @@
+import pLimit from 'p-limit'
+import type { PluginSettings } from '../config.ts'
+import { fanfareError } from '../errors.ts'
+import type { Position, Publication } from '../hub/publication.ts'
+import type { Broker, BrokerListener, History, HistoryQuery, Member, PresenceChange, PublishOptions } from './broker.ts'
+import { newEpoch } from './epoch.ts'
+import { Feed } from './feed.ts'
+import { historyOf } from './history.ts'
+import { decodeHeard, decodeHistory, positionOf, type HistoryReply } from './redis/codec.ts'
+import { Hearing } from './redis/hearing.ts'
+import { Keys } from './redis/keys.ts'
+import { RedisLink, type ScriptName } from './redis/link.ts'
+import { Outbox, type Outgoing } from './redis/outbox.ts'
+import { within } from './redis/within.ts'
+import { parseRedisUrl, type RedisPlace } from './redis-url.ts'
+
+// How long the position of an idle channel is remembered.
+const POSITION_TTL_SECONDS = 86_400
+const IDEMPOTENCY_TTL_SECONDS = 300
+// A channel that nobody is in any more is heard a little longer, as clients that were cut come back.
+const LINGER_MS = 5000
+// A channel that was silent for this long is looked at: its last publication may have been lost on the way.
+const QUIET_MS = 15_000
+const LOOK_MS = 1000
+const READS_AT_ONCE = 64
+// How long somebody who wants to join waits for a channel to be heard.
+const JOIN_TIMEOUT_MS = 2000
+
+type RedisSettings = Pick<PluginSettings, 'redisUrl' | 'redisPrefix' | 'redisShardedPubsub'>
+
+/** Where the broker reports its troubles. */
+interface Log {
+  info (sentence: string): void
+  warn (sentence: string): void
+}
+
+interface Followed { readonly feed: Feed, heard: boolean, linger: NodeJS.Timeout | undefined, readonly onLive: (() => void)[] }
+
+/** The broker of a cluster: Redis orders, stores and passes on; what it loses on the way to this node is fetched again. */
+export class RedisBroker implements Broker {
+  readonly name = 'Redis'
+  readonly shared = true
+  readonly #log: Log
+  readonly #sharded: RedisSettings['redisShardedPubsub']
+  readonly #keys: Keys
+  readonly #place: RedisPlace
+  readonly #feeds = new Map<string, Followed>()
+  readonly #reads = pLimit(READS_AT_ONCE)
+  readonly #outbox = new Outbox((channel, batch, timeoutMs) => this.#send(channel, batch, timeoutMs))
+  #listener!: BrokerListener
+  #link!: RedisLink
+  #hearing!: Hearing
+  #timer: NodeJS.Timeout | undefined
+  #reason: string | undefined = 'it has not answered yet'
+  #awaySince: number | undefined
+  #closed = false
+
+  constructor ({ redisUrl, redisPrefix, redisShardedPubsub }: RedisSettings, log: Log) {
+    this.#place = parseRedisUrl(redisUrl) as RedisPlace
+    this.#keys = new Keys(redisPrefix, this.#place.db)
+    this.#sharded = redisShardedPubsub
+    this.#log = log
+  }
+
+  get trouble (): string | undefined {
+    return this.#reason === undefined ? undefined : `Redis is away: ${this.#reason}`
+  }
+
+  async start (listener: BrokerListener): Promise<void> {
+    this.#listener = listener
+    let started = false
+    this.#link = new RedisLink(this.#place, {
+      onUp: () => {
+        if (!started) this.#hearing.start(this.#isSharded)
+        started = true
+        this.#noteUp()
+      },
+      onDown: (reason) => this.#noteDown(reason)
+    })
+    this.#hearing = new Hearing(this.#link, this.#keys.control, {
+      onMessage: (name, message) => this.#receive(name, message),
+      onHeard: (names) => { for (const name of names) this.#heard(name) },
+      onUp: () => this.#noteUp(),
+      onDown: (reason, names) => {
+        for (const name of names) this.#unheard(name)
+        this.#noteDown(reason)
+      }
+    })
+    this.#timer = setInterval(() => this.#lookAtQuiet(), LOOK_MS).unref()
+  }
+
+  async close (): Promise<void> {
+    this.#closed = true
+    clearInterval(this.#timer)
+    for (const { linger } of this.#feeds.values()) clearTimeout(linger)
+    this.#feeds.clear()
+    this.#hearing.close()
+    this.#link.close()
+  }
+
+  publish (channel: string, publication: Publication, options: PublishOptions): Promise<Position> {
+    if (!this.#link.up) return Promise.reject(fanfareError('FANFARE_UNAVAILABLE', this.#reason ?? 'not connected'))
+    return this.#outbox.publish(channel, publication, options)
+  }
+
+  subscribe (channel: string): Promise<void> | undefined {
+    let followed = this.#feeds.get(channel)
+    if (!followed) {
+      followed = { feed: new Feed(channel, (query) => this.#read(channel, query), this.#listener), heard: false, linger: undefined, onLive: [] }
+      this.#feeds.set(channel, followed)
+      this.#hearing.add(this.#keys.pubSub(channel))
+    }
+    clearTimeout(followed.linger)
+    followed.linger = undefined
+    if (followed.heard && followed.feed.live) return
+    const { onLive } = followed
+    return available(within(JOIN_TIMEOUT_MS, new Promise<void>((resolve) => onLive.push(resolve))))
+  }
+
+  unsubscribe (channel: string): void {
+    const followed = this.#feeds.get(channel)
+    if (!followed || followed.linger) return
+    followed.linger = setTimeout(() => {
+      this.#feeds.delete(channel)
+      this.#hearing.remove(this.#keys.pubSub(channel))
+    }, LINGER_MS).unref()
+  }
+
+  async history (channel: string, query: HistoryQuery): Promise<History> {
+    return available((async () => {
+      const history = await this.#read(channel, query)
+      const feed = this.#feeds.get(channel)?.feed
+      if (feed && !feed.reached(history.position)) await feed.fetch()
+      return history
+    })())
+  }
+
+  async removeHistory (channel: string): Promise<void> {
+    await available(this.#link.delete(this.#keys.stream(channel)))
+  }
+
+  async updatePresence (channel: string, { joined, left }: PresenceChange, ttl: number): Promise<void> {
+    const facts = joined.flatMap((member) => [member.client, JSON.stringify(member)])
+    await available(this.#link.run('update-presence', this.#keys.presence(channel), [Math.ceil(ttl), joined.length, ...facts, ...left]))
+  }
+
+  async presence (channel: string): Promise<Member[]> {
+    const members = await available(this.#link.run('presence', this.#keys.presence(channel), [])) as Buffer[]
+    return members.map((facts) => JSON.parse(facts.toString()) as Member)
+  }
+
+  async send (message: string): Promise<void> {
+    await available(this.#link.publish(this.#keys.control, message))
+  }
+
+  // Outside of a cluster it would change nothing.
+  get #isSharded (): boolean {
+    return this.#sharded === 'on' || (this.#sharded === 'auto' && this.#link.canShard)
+  }
+
+  async #send (channel: string, batch: readonly Outgoing[], timeoutMs: number): Promise<Position[]> {
+    const { historySize, historyTtl } = (batch[0] as Outgoing).options
+    const keys = [this.#keys.meta(channel), this.#keys.stream(channel)]
+    const kept = historyTtl > 0 ? historySize : 0
+    const command = this.#isSharded ? 'SPUBLISH' : 'PUBLISH'
+    const values: (string | number | Buffer)[] = [
+      newEpoch(), this.#link.serverTimeIn(timeoutMs), command, this.#keys.pubSub(channel), kept, Math.ceil(historyTtl), POSITION_TTL_SECONDS, IDEMPOTENCY_TTL_SECONDS
+    ]
+    for (const { bytes, options: { idempotencyKey, skipHistory } } of batch) {
+      if (idempotencyKey !== undefined) keys.push(this.#keys.idempotency(channel, idempotencyKey))
+      values.push(idempotencyKey === undefined ? 0 : keys.length, skipHistory ? 1 : 0, bytes)
+    }
+    const positions = await this.#link.run('publish' satisfies ScriptName, keys, values, timeoutMs) as Buffer[]
+    return positions.map((position) => positionOf(position.toString()))
+  }
+
+  async #read (channel: string, query: HistoryQuery): Promise<History> {
+    const { since, limit, reverse = false } = query
+    const keys = [this.#keys.meta(channel), this.#keys.stream(channel)]
+    const values = [newEpoch(), POSITION_TTL_SECONDS, since?.offset ?? '', limit === Infinity ? -1 : limit, reverse ? 'reverse' : '']
+    const reply = await this.#reads(() => this.#link.run('history', keys, values)) as HistoryReply
+    return historyOf(decodeHistory(reply, reverse), query)
+  }
+
+  #receive (name: string, message: Buffer): void {
+    if (name === this.#keys.control) this.#listener.control(message.toString())
+    else this.#feeds.get(this.#keys.channelOf(name))?.feed.receive(decodeHeard(message))
+  }
+
+  #heard (name: string): void {
+    const followed = this.#feeds.get(this.#keys.channelOf(name))
+    if (!followed) return
+    followed.heard = true
+    followed.feed.doubt()
+    this.#fetch(followed)
+  }
+
+  #unheard (name: string): void {
+    const followed = this.#feeds.get(this.#keys.channelOf(name))
+    if (!followed) return
+    followed.heard = false
+    followed.feed.doubt()
+  }
+
+  #fetch ({ feed, onLive }: Followed): void {
+    feed.fetch().then(() => { for (const resolve of onLive.splice(0)) resolve() }, () => {})
+  }
+
+  #lookAtQuiet (): void {
+    this.#noteUp()
+    if (!this.#link.up) return
+    const now = performance.now()
+    for (const followed of this.#feeds.values()) {
+      if (followed.heard && (!followed.feed.live || now - followed.feed.checkedAt > QUIET_MS)) this.#fetch(followed)
+    }
+  }
+
+  #noteUp (): void {
+    if (this.#reason === undefined || !this.#link.up || !this.#hearing.up) return
+    if (this.#awaySince !== undefined) this.#log.info(`Redis is back after ${((performance.now() - this.#awaySince) / 1000).toFixed(1)} s`)
+    this.#reason = undefined
+    this.#awaySince = undefined
+    this.#listener.reachable()
+  }
+
+  #noteDown (reason: string): void {
+    if (this.#closed) return
+    if (this.#awaySince === undefined) this.#log.warn(`Redis is away: ${reason}. Trying again until it is back`)
+    this.#awaySince ??= performance.now()
+    this.#reason = reason
+  }
+}
+
+async function available<Result> (work: Promise<Result>): Promise<Result> {
+  try {
+    return await work
+  } catch (error) {
+    throw fanfareError('FANFARE_UNAVAILABLE', (error as Error).message)
+  }
+}

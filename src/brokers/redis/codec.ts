@@ -1,0 +1,58 @@
+import type { Position, Publication } from '../../hub/publication.ts'
+import type { Stream } from '../history.ts'
+import type { Heard } from '../feed.ts'
+
+// A publication in Redis: one byte of kind, two bytes with the length of a JSON document of the rest, that, the data.
+const KINDS = ['text', 'binary', 'json'] as const
+const NUMBERED = 'N'.charCodeAt(0)
+const PREFIX_BYTES = 3
+
+/** Makes a publication into what Redis keeps of it. */
+export function encodePublication ({ kind, data, from, tags }: Publication): Buffer {
+  const rest = from !== undefined || tags !== undefined ? Buffer.from(JSON.stringify({ from, tags })) : Buffer.alloc(0)
+  const prefix = Buffer.alloc(PREFIX_BYTES)
+  prefix[0] = KINDS.indexOf(kind)
+  prefix.writeUInt16BE(rest.length, 1)
+  return Buffer.concat([prefix, rest, data])
+}
+
+function decodePublication (bytes: Buffer, position: Position | undefined): Publication {
+  const end = PREFIX_BYTES + bytes.readUInt16BE(1)
+  const rest = end > PREFIX_BYTES ? JSON.parse(bytes.toString('utf8', PREFIX_BYTES, end)) as Pick<Publication, 'from' | 'tags'> : undefined
+  return { kind: KINDS[bytes[0] as number] as Publication['kind'], data: bytes.subarray(end), ...rest, position }
+}
+
+/** Reads a position as the scripts write it. */
+export function positionOf (text: string): Position {
+  const at = text.lastIndexOf(':')
+  return { epoch: text.slice(0, at), offset: Number(text.slice(at + 1)) }
+}
+
+/** Reads what publish.lua has published. */
+export function decodeHeard (message: Buffer): Heard {
+  const end = message.indexOf('\n')
+  const { epoch, offset: first } = positionOf(message.toString('latin1', 0, end))
+  const publications: Publication[] = []
+  let offset = first
+  for (let at = end + 1; at < message.length;) {
+    const start = at + 5
+    const position = message[at] === NUMBERED ? { epoch, offset: offset++ } : undefined
+    at = start + message.readUInt32BE(at + 1)
+    publications.push(decodePublication(message.subarray(start, at), position))
+  }
+  return { epoch, publications }
+}
+
+/** What history.lua returns. */
+export type HistoryReply = [epoch: Buffer, offset: number, earlier: Buffer, entries: [id: Buffer, fields: [Buffer, Buffer]][]]
+
+/** Reads what history.lua returns; the entries are in order of their offsets afterwards, also if they were asked for in reverse. */
+export function decodeHistory ([epochBytes, offset, earlier, entries]: HistoryReply, reverse: boolean): Stream {
+  const epoch = epochBytes.toString()
+  const publications = entries.map(([id, [, bytes]]) => decodePublication(bytes, { epoch, offset: Number.parseInt(id.toString()) }))
+  return {
+    position: { epoch, offset },
+    publications: reverse ? publications.reverse() : publications,
+    earlier: earlier.length > 0 ? earlier.toString().split(',').map(positionOf) : []
+  }
+}

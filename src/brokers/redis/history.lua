@@ -1,0 +1,18 @@
+-- Reads a part of a channel's history, and where the channel stands.
+-- ARGV: new epoch, seconds to keep the position for, offset to begin after (with "reverse": before) or "",
+--   how many at most (0: none, -1: all), "reverse" or ""
+-- Returns epoch, offset, earlier epochs, entries.
+local epoch, offset, earlier = open(ARGV[1])
+keep(KEYS[1], tonumber(ARGV[2]))
+local since, limit, reverse = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == 'reverse'
+local entries = {}
+if limit ~= 0 and not (reverse and since and since < 2) then
+  local from, to = '-', '+'
+  if since and reverse then to = (since - 1) .. '-0' elseif since then from = (since + 1) .. '-0' end
+  local range = reverse and {'XREVRANGE', KEYS[2], to, from} or {'XRANGE', KEYS[2], from, to}
+  if limit > 0 then
+    range[5], range[6] = 'COUNT', limit
+  end
+  entries = redis.call(unpack(range))
+end
+return {epoch, offset, earlier, entries}

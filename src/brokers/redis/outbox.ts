@@ -1,0 +1,86 @@
+import { fanfareError } from '../../errors.ts'
+import type { Position, Publication } from '../../hub/publication.ts'
+import type { PublishOptions } from '../broker.ts'
+import { encodePublication } from './codec.ts'
+
+// A publication is refused, or has its place, within this time.
+const PUBLISH_TIMEOUT_MS = 900
+// What one script call takes at most, so that Redis is not held up for others.
+const MOST_AT_ONCE = 500
+const MOST_BYTES_AT_ONCE = 262_144
+// What may wait in this node for Redis. Above it publications are refused at once.
+const MAX_WAITING_BYTES = 67_108_864
+
+/** A publication on its way to Redis. */
+export interface Outgoing {
+  readonly bytes: Buffer
+  readonly options: PublishOptions
+  /** On the monotonic clock, in milliseconds. */
+  readonly deadline: number
+  readonly resolve: (position: Position) => void
+  readonly reject: (error: Error) => void
+}
+
+/** Sends what was taken for a channel; resolves with the position of each. */
+export type SendBatch = (channel: string, batch: readonly Outgoing[], timeoutMs: number) => Promise<Position[]>
+
+/**
+ * What this node has for the channels in Redis: one call per channel at a time, with all that has come up since the call
+ * before. So the order of a channel is that of the calls to `publish`, and under load a call carries many.
+ */
+export class Outbox {
+  readonly #send: SendBatch
+  readonly #waiting = new Map<string, Outgoing[]>()
+  #waitingBytes = 0
+
+  constructor (send: SendBatch) {
+    this.#send = send
+  }
+
+  /** @throws FANFARE_UNAVAILABLE when Redis does not answer in time, or too much waits for it */
+  publish (channel: string, publication: Publication, options: PublishOptions): Promise<Position> {
+    if (this.#waitingBytes > MAX_WAITING_BYTES) return Promise.reject(fanfareError('FANFARE_UNAVAILABLE', 'too much waits to be published'))
+    return new Promise((resolve, reject) => {
+      const outgoing = { bytes: encodePublication(publication), options, deadline: performance.now() + PUBLISH_TIMEOUT_MS, resolve, reject }
+      this.#waitingBytes += outgoing.bytes.length
+      const waiting = this.#waiting.get(channel)
+      if (waiting) {
+        waiting.push(outgoing)
+        return
+      }
+      this.#waiting.set(channel, [outgoing])
+      setImmediate(() => this.#empty(channel))
+    })
+  }
+
+  async #empty (channel: string): Promise<void> {
+    const waiting = this.#waiting.get(channel) as Outgoing[]
+    while (waiting.length > 0) {
+      const batch = this.#take(waiting, sizeOfBatch(waiting))
+      try {
+        const positions = await this.#send(channel, batch, (batch[0] as Outgoing).deadline - performance.now())
+        batch.forEach(({ resolve }, index) => resolve(positions[index] as Position))
+      } catch (error) {
+        // Those behind would only wait for the same, until their time is over too.
+        const refusal = fanfareError('FANFARE_UNAVAILABLE', (error as Error).message)
+        for (const { reject } of [...batch, ...this.#take(waiting, waiting.length)]) reject(refusal)
+      }
+    }
+    this.#waiting.delete(channel)
+  }
+
+  #take (waiting: Outgoing[], count: number): Outgoing[] {
+    const taken = waiting.splice(0, count)
+    for (const { bytes } of taken) this.#waitingBytes -= bytes.length
+    return taken
+  }
+}
+
+function sizeOfBatch (waiting: readonly Outgoing[]): number {
+  let bytes = 0
+  for (const [index, { bytes: { length } }] of waiting.entries()) {
+    bytes += length
+    if (index === MOST_AT_ONCE - 1 || bytes >= MOST_BYTES_AT_ONCE) return index + 1
+  }
+  return waiting.length
+}

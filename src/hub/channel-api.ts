@@ -1,0 +1,103 @@
+import type { Broker, History, HistoryQuery, Member, PublishOptions } from '../brokers/broker.ts'
+import { fanfareError } from '../errors.ts'
+import type { ChannelBehaviour, ChannelRules } from './channel-rules.ts'
+import { channelNameRefusal, publicationOf, type Position, type Publication, type PublicationData } from './publication.ts'
+
+/** How something is published. */
+export interface PublishExtras {
+  /** Not published again if the channel has had a publication with this key within the last five minutes. */
+  readonly idempotencyKey?: string
+  /** Only for who is there now: it gets no position, and cannot be recovered. */
+  readonly skipHistory?: boolean
+  /** For filters and handlers. */
+  readonly tags?: Readonly<Record<string, string>>
+}
+
+/** How many are in a channel. */
+export interface PresenceStats {
+  readonly clients: number
+  /** Different users among them; all who have no user count as one. */
+  readonly users: number
+}
+
+/** What can be done with any channel, on whatever nodes its subscribers are. */
+export class ChannelApi {
+  protected readonly broker: Broker
+  protected readonly rules: ChannelRules
+
+  constructor (broker: Broker, rules: ChannelRules) {
+    this.broker = broker
+    this.rules = rules
+  }
+
+  /** What keeps messages from being published, in a sentence; nothing if all is well. */
+  get trouble (): string | undefined {
+    return this.broker.trouble
+  }
+
+  /**
+   * Publishes to a channel, for all who are in it, on all nodes.
+   *
+   * @param channel its name
+   * @param data a string goes out as text, a Buffer as binary, everything else as JSON
+   * @returns where the publication stands in its channel, once it is ordered and stored; within a second
+   * @throws {FanfareError} FANFARE_BAD_CHANNEL, FANFARE_BAD_DATA, FANFARE_REFUSED_DATA by the channel's schema,
+   * FANFARE_UNAVAILABLE if the broker is away: it may have been published then, and a repetition with the same
+   * `idempotencyKey` will not double it
+   * @example await app.connections.publish('orders:42', { state: 'shipped' })
+   */
+  async publish (channel: string, data: PublicationData, { tags, ...extras }: PublishExtras = {}): Promise<Position> {
+    const refusal = channelNameRefusal(channel)
+    if (refusal) throw refusal
+    const publication = publicationOf(data)
+    return this.order(channel, tags ? { ...publication, tags } : publication, extras)
+  }
+
+  /**
+   * Part of a channel's history, and where the channel stands.
+   *
+   * @param query `limit` is without bound by default; `since` leaves out what is not after it; `reverse` begins with the latest
+   * @throws {FanfareError} FANFARE_BAD_CHANNEL, FANFARE_UNAVAILABLE
+   * @example const { publications, position } = await app.connections.history('orders:42', { limit: 10, reverse: true })
+   */
+  async history (channel: string, query: Partial<HistoryQuery> = {}): Promise<History> {
+    this.#check(channel)
+    return this.broker.history(channel, { limit: Infinity, ...query })
+  }
+
+  /** Forgets the history of a channel. Its offsets go on. */
+  async removeHistory (channel: string): Promise<void> {
+    this.#check(channel)
+    await this.broker.removeHistory(channel)
+  }
+
+  /**
+   * Who is in a channel, on all nodes.
+   *
+   * @throws {FanfareError} FANFARE_NO_PRESENCE where it is not known, FANFARE_BAD_CHANNEL, FANFARE_UNAVAILABLE
+   */
+  async presence (channel: string): Promise<Member[]> {
+    if (!this.#check(channel).presence) throw fanfareError('FANFARE_NO_PRESENCE', channel)
+    return this.broker.presence(channel)
+  }
+
+  /** How many that are; throws like `presence`. */
+  async presenceStats (channel: string): Promise<PresenceStats> {
+    const members = await this.presence(channel)
+    return { clients: members.length, users: new Set(members.map(({ user }) => user)).size }
+  }
+
+  /** Has the broker order a publication, if its channel takes it. */
+  protected async order (channel: string, publication: Publication, extras?: Partial<PublishOptions>): Promise<Position> {
+    const behaviour = this.rules.of(channel)
+    const reason = behaviour.refuse?.(publication)
+    if (reason !== undefined) throw fanfareError('FANFARE_REFUSED_DATA', channel, reason)
+    return this.broker.publish(channel, publication, extras ? { ...behaviour, ...extras } : behaviour)
+  }
+
+  #check (channel: string): ChannelBehaviour {
+    const refusal = channelNameRefusal(channel)
+    if (refusal) throw refusal
+    return this.rules.of(channel)
+  }
+}

@@ -1,0 +1,70 @@
+import { LRUCache } from 'lru-cache'
+import picomatch from 'picomatch'
+import type { Publication } from './publication.ts'
+
+// Names are made by clients, so that what is known about them must be bounded.
+const REMEMBERED_NAMES = 10_000
+
+/** What happens to a receiver that has too much waiting for it. */
+export type SlowReceiver = 'close' | 'drop'
+
+/** How a channel behaves. */
+export interface ChannelBehaviour {
+  /** How many publications it keeps; 0: none. */
+  readonly historySize: number
+  /** How long it keeps them after its last publication, in seconds. */
+  readonly historyTtl: number
+  /** Whether it is known who is there. */
+  readonly presence: boolean
+  /** `drop`: it misses publications until it has caught up; `close`: it is closed, and can recover. */
+  readonly slowReceiver: SlowReceiver
+  /**
+   * Looks at a publication.
+   *
+   * @returns what is wrong with it, in a sentence, if so
+   */
+  readonly refuse?: ((publication: Publication) => string | undefined) | undefined
+}
+
+/** How the channels behave whose name matches; what is left out is as for all others. */
+export interface ChannelRule extends Partial<ChannelBehaviour> {
+  /** A name or a glob: `orders`, `chat:*`, `{news,sports}/**`. */
+  readonly match: string
+}
+
+/**
+ * Makes a function that says whether a name of a channel matches a glob. To a glob `/`, `.` and `!` are characters like
+ * any other here.
+ */
+export function matcherOf (glob: string): (name: string) => boolean {
+  return picomatch(glob, { bash: true, dot: true, nonegate: true })
+}
+
+/** Which behaviour a channel has: the first rule that matches its name says so. */
+export class ChannelRules {
+  readonly #standard: ChannelBehaviour
+  readonly #rules: { readonly matches: (name: string) => boolean, readonly behaviour: ChannelBehaviour }[]
+  readonly #known = new LRUCache<string, ChannelBehaviour>({ max: REMEMBERED_NAMES })
+
+  /**
+   * @param standard for names that no rule matches, and for what rules leave out
+   * @param rules the first one that matches counts
+   */
+  constructor (standard: ChannelBehaviour, rules: readonly ChannelRule[] = []) {
+    this.#standard = standard
+    this.#rules = rules.map(({ match, ...rule }) => ({
+      matches: matcherOf(match),
+      behaviour: { ...standard, ...rule }
+    }))
+  }
+
+  of (channel: string): ChannelBehaviour {
+    if (this.#rules.length === 0) return this.#standard
+    let behaviour = this.#known.get(channel)
+    if (!behaviour) {
+      behaviour = this.#rules.find(({ matches }) => matches(channel))?.behaviour ?? this.#standard
+      this.#known.set(channel, behaviour)
+    }
+    return behaviour
+  }
+}

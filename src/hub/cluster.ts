@@ -1,0 +1,131 @@
+import { randomUUID } from 'node:crypto'
+import type { Broker } from '../brokers/broker.ts'
+
+const BEAT_MS = 3000
+// A node that has not been heard of for this long is gone.
+const GONE_MS = 10_000
+// How long nodes have to answer a question.
+const ANSWER_MS = 1000
+
+/** What a node says of itself. */
+export interface NodeFacts {
+  readonly uid: string
+  readonly name: string
+  readonly version: string
+  readonly num_clients: number
+  readonly num_users: number
+  readonly num_channels: number
+  readonly num_subs: number
+  /** In seconds. */
+  readonly uptime: number
+}
+
+type Message =
+  | { readonly kind: 'beat', readonly from: string, readonly facts: NodeFacts, readonly isNew?: boolean }
+  | { readonly kind: 'bye', readonly from: string }
+  | { readonly kind: 'ask', readonly from: string, readonly id: number, readonly question: string, readonly subject: unknown }
+  | { readonly kind: 'answer', readonly from: string, readonly to: string, readonly id: number, readonly answer: unknown }
+
+interface Asked { readonly answers: Map<string, unknown>, readonly look: () => void }
+
+/** The nodes that share a broker: which there are, and what is asked of all of them. */
+export class Cluster {
+  /** Id of this node. */
+  readonly id = randomUUID()
+  readonly #broker: Broker
+  readonly #describe: () => NodeFacts
+  readonly #nodes = new Map<string, { readonly facts: NodeFacts, readonly heardAt: number }>()
+  readonly #handlers = new Map<string, (subject: unknown) => unknown>()
+  readonly #asked = new Map<number, Asked>()
+  #timer: NodeJS.Timeout | undefined
+  #questions = 0
+
+  /** @param describe says what this node is, for the others */
+  constructor (broker: Broker, describe: () => NodeFacts) {
+    this.#broker = broker
+    this.#describe = describe
+  }
+
+  /** Tells the other nodes that this one is there, now and from now on. */
+  announce (): void {
+    this.#beat(true)
+    this.#timer ??= setInterval(() => this.#beat(false), BEAT_MS).unref()
+  }
+
+  async stop (): Promise<void> {
+    clearInterval(this.#timer)
+    await this.#send({ kind: 'bye', from: this.id }).catch(() => {})
+  }
+
+  /** All nodes that live, this one first. */
+  nodes (): NodeFacts[] {
+    return [this.#describe(), ...this.#others().map(([, { facts }]) => facts)]
+  }
+
+  /** Says how this node answers a question. */
+  answer<Subject> (question: string, handler: (subject: Subject) => unknown): void {
+    this.#handlers.set(question, handler as (subject: unknown) => unknown)
+  }
+
+  /**
+   * Asks all nodes something.
+   *
+   * @returns what they answered within a second
+   * @throws when the other nodes cannot be asked; this one has answered then
+   */
+  async ask<Answer> (question: string, subject: unknown): Promise<Answer[]> {
+    const own = this.#handlers.get(question)?.(subject)
+    const others = this.#others().map(([id]) => id)
+    if (others.length === 0 && !this.#broker.trouble) return [own as Answer]
+    const id = ++this.#questions
+    const answers = new Map<string, unknown>()
+    let timer: NodeJS.Timeout | undefined
+    try {
+      const all = new Promise<void>((resolve) => {
+        timer = setTimeout(resolve, ANSWER_MS)
+        this.#asked.set(id, { answers, look: () => { if (others.every((other) => answers.has(other))) resolve() } })
+      })
+      await this.#send({ kind: 'ask', from: this.id, id, question, subject })
+      await all
+    } finally {
+      clearTimeout(timer)
+      this.#asked.delete(id)
+    }
+    return [own, ...answers.values()] as Answer[]
+  }
+
+  /** Takes what another node, or this one, has sent. */
+  receive (text: string): void {
+    const message = JSON.parse(text) as Message
+    if (message.from === this.id) return
+    if (message.kind === 'beat') {
+      this.#nodes.set(message.from, { facts: message.facts, heardAt: performance.now() })
+      // So that a new node knows all others at once.
+      if (message.isNew) this.#beat(false)
+    } else if (message.kind === 'bye') {
+      this.#nodes.delete(message.from)
+    } else if (message.kind === 'ask') {
+      const answer = this.#handlers.get(message.question)?.(message.subject)
+      this.#send({ kind: 'answer', from: this.id, to: message.from, id: message.id, answer }).catch(() => {})
+    } else if (message.to === this.id) {
+      const asked = this.#asked.get(message.id)
+      asked?.answers.set(message.from, message.answer)
+      asked?.look()
+    }
+  }
+
+  #others (): [id: string, { readonly facts: NodeFacts }][] {
+    for (const [id, { heardAt }] of this.#nodes) {
+      if (performance.now() - heardAt > GONE_MS) this.#nodes.delete(id)
+    }
+    return Array.from(this.#nodes)
+  }
+
+  #beat (isNew: boolean): void {
+    this.#send({ kind: 'beat', from: this.id, facts: this.#describe(), isNew }).catch(() => {})
+  }
+
+  async #send (message: Message): Promise<void> {
+    await this.#broker.send(JSON.stringify(message))
+  }
+}

@@ -1,0 +1,88 @@
+import type { Broker, Member } from '../brokers/broker.ts'
+import type { Connection } from './connection.ts'
+
+// So many members are named again in one call, so that no call holds up others for long.
+const MEMBERS_AT_ONCE = 500
+// Members are named again this often within the time that they are remembered for.
+const TIMES_PER_TTL = 3
+
+/** The channels of this node whose members are to be known, and who is in them. */
+type Here = () => Iterable<readonly [channel: string, connections: Iterable<Connection>]>
+
+interface Change { readonly joined: Map<string, Member>, readonly left: Set<string> }
+
+/** Tells the broker who is where: what has changed once a tick, and everything now and then if the broker forgets it. */
+export class Presence {
+  readonly #broker: Broker
+  readonly #ttl: number
+  readonly #here: Here
+  readonly #changes = new Map<string, Change>()
+  readonly #timer: NodeJS.Timeout | undefined
+  #repeating = false
+
+  /** @param ttl in seconds: how long somebody is taken to be there whose node has died */
+  constructor (broker: Broker, ttl: number, here: Here) {
+    this.#broker = broker
+    this.#ttl = ttl
+    this.#here = here
+    if (broker.shared) this.#timer = setInterval(() => this.repeat(), ttl * 1000 / TIMES_PER_TTL).unref()
+  }
+
+  joined (channel: string, connection: Connection): void {
+    const { joined, left } = this.#changeOf(channel)
+    left.delete(connection.id)
+    joined.set(connection.id, memberOf(connection))
+  }
+
+  left (channel: string, connection: Connection): void {
+    const { joined, left } = this.#changeOf(channel)
+    joined.delete(connection.id)
+    left.add(connection.id)
+  }
+
+  /** Ends; resolves when the broker knows of all who have left. */
+  async stop (): Promise<void> {
+    clearInterval(this.#timer)
+    await this.#tell()
+  }
+
+  #changeOf (channel: string): Change {
+    if (this.#changes.size === 0) setImmediate(() => this.#tell())
+    let change = this.#changes.get(channel)
+    if (!change) {
+      change = { joined: new Map(), left: new Set() }
+      this.#changes.set(channel, change)
+    }
+    return change
+  }
+
+  async #tell (): Promise<void> {
+    const changes = Array.from(this.#changes)
+    this.#changes.clear()
+    await Promise.all(changes.map(([channel, { joined, left }]) =>
+      this.#update(channel, Array.from(joined.values()), Array.from(left))
+    ))
+  }
+
+  /** Names all who are here again. */
+  async repeat (): Promise<void> {
+    if (this.#repeating) return
+    this.#repeating = true
+    for (const [channel, connections] of this.#here()) {
+      const members = Array.from(connections, memberOf)
+      for (let from = 0; from < members.length; from += MEMBERS_AT_ONCE) {
+        await this.#update(channel, members.slice(from, from + MEMBERS_AT_ONCE), [])
+      }
+    }
+    this.#repeating = false
+  }
+
+  // What fails is made up for: who has come is named again, who has gone is forgotten in time.
+  async #update (channel: string, joined: readonly Member[], left: readonly string[]): Promise<void> {
+    await this.#broker.updatePresence(channel, { joined, left }, this.#ttl).catch(() => {})
+  }
+}
+
+function memberOf ({ id, peer }: Connection): Member {
+  return { client: id, user: peer.user ?? '' }
+}

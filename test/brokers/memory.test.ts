@@ -1,0 +1,25 @@
+import t from 'tap'
+import { MemoryBroker } from '../../src/brokers/memory.ts'
+import { brokerContract, Node } from './contract.ts'
+
+brokerContract(t, () => new MemoryBroker(1e7))
+
+t.test('all histories together take no more than they may, and those that give way are not taken for whole', async (t) => {
+  const node = await new Node(new MemoryBroker(1_000_000)).start(t)
+  const names = Array.from({ length: 100 }, (_none, index) => `c${index}`)
+  for (const name of names) {
+    for (let index = 0; index < 10; index++) await node.publish(name, 'x'.repeat(5000))
+  }
+  const histories = await Promise.all(names.map((name) => node.broker.history(name, { limit: Infinity })))
+  const kept = histories.reduce((sum, { publications }) => sum + publications.length, 0)
+  t.ok(kept * 5200 <= 1_000_000 && kept > 150, `${kept} publications of 1,000 are kept`)
+  t.equal(histories[0]?.publications.length, 0, 'the idlest gave way')
+  t.equal(histories.at(-1)?.publications.length, 10)
+  const { position } = histories[0] as { position: { epoch: string } }
+  t.equal((await node.broker.history('c0', { limit: 10, since: { ...position, offset: 3 } })).continuous, false)
+})
+
+t.test('an epoch is new at each start', async (t) => {
+  const epochs = await Promise.all(Array.from({ length: 10 }, async () => (await (await new Node(new MemoryBroker(1000)).start(t)).publish('x', 'x')).epoch))
+  t.equal(new Set(epochs).size, 10)
+})
