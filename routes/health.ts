@@ -6,9 +6,11 @@ export default async function health (app: FastifyInstance, { maxMessageBytes }:
 
   app.get('/health/ready', async (_request, reply) => {
     const { connections } = app
-    if (connections.stopping) reply.code(503)
+    const { stopping, trouble } = connections
+    if (stopping || trouble) reply.code(503)
     return {
-      status: connections.stopping ? 'stopping' : 'ready',
+      status: stopping ? 'stopping' : trouble ? 'unavailable' : 'ready',
+      ...trouble && { reason: trouble },
       connections: connections.count,
       channels: connections.channelCount,
       maxMessageBytes

@@ -23,7 +23,8 @@ export interface PresenceStats {
 /** What can be done with any channel, on whatever nodes its subscribers are. */
 export class ChannelApi {
   protected readonly broker: Broker
-  protected readonly rules: ChannelRules
+  /** How each channel behaves. */
+  readonly rules: ChannelRules
 
   constructor (broker: Broker, rules: ChannelRules) {
     this.broker = broker

@@ -98,7 +98,7 @@ export class Channels {
     try {
       return await this.#replay(connection, channel, echo, start)
     } catch {
-      this.#parts.close(connection, closeCodes.tryAgainLater)
+      this.#parts.close(connection, { ...closeCodes.tryAgainLater, reason: 'history could not be read' })
       return false
     } finally {
       channel.joining--

@@ -8,7 +8,11 @@ local since, limit, reverse = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '
 local entries = {}
 if limit ~= 0 and not (reverse and since and since < 2) then
   local from, to = '-', '+'
-  if since and reverse then to = (since - 1) .. '-0' elseif since then from = (since + 1) .. '-0' end
+  if since and reverse then
+    to = string.format('%.0f-0', since - 1)
+  elseif since then
+    from = string.format('%.0f-0', since + 1)
+  end
   local range = reverse and {'XREVRANGE', KEYS[2], to, from} or {'XRANGE', KEYS[2], from, to}
   if limit > 0 then
     range[5], range[6] = 'COUNT', limit

@@ -13,6 +13,8 @@ export const PROBE_MS = 2500
 const LONGEST_RETRY_MS = 1000
 const SLOTS_REFRESH_MS = 2000
 
+export const CLOSED = 'the connection is closed'
+
 const SCRIPTS = { publish: 'channel', history: 'channel', 'update-presence': undefined, presence: undefined } as const
 export type ScriptName = keyof typeof SCRIPTS
 type Value = string | number | Buffer
@@ -41,7 +43,7 @@ export class RedisLink {
     this.#client = place.kind === 'cluster' ? this.#makeCluster() : this.#make()
     this.#client.on('error', (error: Error) => this.#down(reasonOf(error)))
     this.#client.on('ready', () => this.#probe())
-    this.#client.on('close', () => this.#down('the connection is closed'))
+    this.#client.on('close', () => this.#down(CLOSED))
     this.#timer = setInterval(() => this.#probe(), PROBE_MS).unref()
   }
 

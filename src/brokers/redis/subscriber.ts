@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { PROBE_MS, reasonOf } from './link.ts'
+import { CLOSED, PROBE_MS, reasonOf } from './link.ts'
 import { within } from './within.ts'
 
 // So many channels are subscribed to with one command.
@@ -92,7 +92,7 @@ export class Subscriber {
 
   #reopen (): void {
     if (this.#closed) return
-    this.#events.onDown('the connection is closed', this.#channels)
+    this.#events.onDown(CLOSED, this.#channels)
     const pause = Math.min(FIRST_RETRY_MS * 2 ** this.#failures++, LONGEST_RETRY_MS) * (0.5 + Math.random() / 2)
     this.#retry = setTimeout(() => { this.#redis = this.#open() }, pause)
   }
