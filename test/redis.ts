@@ -1,6 +1,6 @@
 import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { Test } from 'tap'
@@ -23,8 +23,11 @@ export interface RedisServer {
 
 /** Starts a Redis on a free port of the loopback address, without persistence unless `args` say otherwise; it ends with the test. */
 export async function startRedis (t: Test, args: readonly string[] = []): Promise<RedisServer> {
-  const port = await freePort()
+  const port = await portWithBus()
   const dir = mkdtempSync(join(tmpdir(), 'fanfare-redis-'))
+  // A sentinel writes its state to its file, and cannot be told to save nothing.
+  const file = join(dir, 'redis.conf')
+  writeFileSync(file, args.includes('--sentinel') ? '' : 'save ""\n')
   let child: ChildProcess
 
   const cli = (...command: string[]): string => execFileSync('redis-cli', ['-p', String(port), ...command], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trimEnd()
@@ -36,7 +39,7 @@ export async function startRedis (t: Test, args: readonly string[] = []): Promis
     }
   }
   async function run (): Promise<void> {
-    child = spawn('redis-server', ['--port', String(port), '--bind', '127.0.0.1', '--dir', dir, '--save', '', ...args], { stdio: 'ignore' })
+    child = spawn('redis-server', [file, '--port', String(port), '--bind', '127.0.0.1', '--dir', dir, ...args], { stdio: 'ignore' })
     await until(answers)
   }
   async function kill (): Promise<void> {
@@ -51,4 +54,34 @@ export async function startRedis (t: Test, args: readonly string[] = []): Promis
     rmSync(dir, { recursive: true, force: true })
   })
   return { port, url: `redis://127.0.0.1:${port}`, cli, signal: (name) => child.kill(name), kill, restart: run }
+}
+
+/** Starts a Redis Cluster of three, and returns its address. */
+export async function startRedisCluster (t: Test): Promise<{ servers: RedisServer[], url: string }> {
+  const servers = await Promise.all(Array.from({ length: 3 }, () => startRedis(t, ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000'])))
+  const hosts = servers.map(({ port }) => `127.0.0.1:${port}`)
+  execFileSync('redis-cli', ['--cluster', 'create', ...hosts, '--cluster-yes'], { stdio: 'ignore' })
+  await until(() => servers.every(({ cli }) => cli('cluster', 'info').includes('cluster_state:ok')))
+  return { servers, url: `redis+cluster://${hosts.join(',')}` }
+}
+
+/** Starts a master, its replica, and a sentinel that watches them. */
+export async function startSentinel (t: Test): Promise<{ master: RedisServer, replica: RedisServer, sentinel: RedisServer, url: string }> {
+  const master = await startRedis(t)
+  const replica = await startRedis(t, ['--replicaof', '127.0.0.1', String(master.port)])
+  const sentinel = await startRedis(t, ['--sentinel'])
+  sentinel.cli('sentinel', 'monitor', 'main', '127.0.0.1', String(master.port), '1')
+  sentinel.cli('sentinel', 'set', 'main', 'down-after-milliseconds', '1000')
+  sentinel.cli('sentinel', 'set', 'main', 'failover-timeout', '5000')
+  await until(() => replica.cli('info', 'replication').includes('master_link_status:up'))
+  await until(() => sentinel.cli('sentinel', 'replicas', 'main').includes(String(replica.port)))
+  return { master, replica, sentinel, url: `redis+sentinel://127.0.0.1:${sentinel.port}/main` }
+}
+
+// The servers of a cluster talk to each other on a port that is 10,000 higher.
+async function portWithBus (): Promise<number> {
+  for (;;) {
+    const port = await freePort()
+    if (port <= 55_535) return port
+  }
 }

@@ -94,9 +94,9 @@ export class RedisLink {
     return this.#client instanceof Cluster ? this.#client.nodes('master').map(({ options: { host, port } }) => `${host}:${port}`) : []
   }
 
-  /** Which of them a key belongs to. */
+  /** Which server a key belongs to, if that is known. */
   serverOf (key: string): string | undefined {
-    return this.#client instanceof Cluster ? this.#client.slots[calculateSlot(key)]?.[0] : undefined
+    return this.#client instanceof Cluster ? this.#client.slots[calculateSlot(key)]?.[0] : 'the only one'
   }
 
   close (): void {

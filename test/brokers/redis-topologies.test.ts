@@ -1,0 +1,88 @@
+import t, { type Test } from 'tap'
+import { RedisBroker } from '../../src/brokers/redis.ts'
+import type { Position } from '../../src/hub/publication.ts'
+import { until } from '../helper.ts'
+import { startRedis, startRedisCluster, startSentinel } from '../redis.ts'
+import { brokerContract, Node } from './contract.ts'
+
+const quiet = { info: () => {}, warn: () => {} }
+
+function brokerAt (redisUrl: string, redisShardedPubsub: 'auto' | 'on' | 'off' = 'auto'): RedisBroker {
+  return new RedisBroker({ redisUrl, redisPrefix: 'test', redisShardedPubsub }, quiet)
+}
+
+/** Publishes on one node to many channels, and looks whether another node hears all. */
+async function reachesOtherNode (t: Test, make: () => RedisBroker): Promise<void> {
+  const [one, two] = [await new Node(make()).start(t), await new Node(make()).start(t)]
+  const channels = Array.from({ length: 30 }, (_none, index) => `many ${index}`)
+  await Promise.all(channels.map((channel) => two.broker.subscribe(channel)))
+  await Promise.all(channels.map((channel) => one.publish(channel, channel)))
+  await until(() => channels.every((channel) => two.texts(channel).length === 1))
+  t.ok(channels.every((channel) => two.texts(channel)[0] === channel))
+}
+
+t.test('sharded Pub/Sub on one Redis', async (t) => {
+  const { url } = await startRedis(t)
+  await brokerContract(t, () => brokerAt(url, 'on'))
+})
+
+t.test('a Redis Cluster of three', async (t) => {
+  const { url, servers } = await startRedisCluster(t)
+  t.test('sharded', async (t) => {
+    await brokerContract(t, () => brokerAt(url))
+    await reachesOtherNode(t, () => brokerAt(url))
+    t.ok(servers.every(({ cli }) => cli('info', 'commandstats').includes('cmdstat_spublish')), 'every server publishes its share')
+  })
+  t.test('not sharded', async (t) => {
+    await brokerContract(t, () => brokerAt(url, 'off'))
+    await reachesOtherNode(t, () => brokerAt(url, 'off'))
+  })
+})
+
+t.test('a cluster whose slots move: nothing is lost or doubled', async (t) => {
+  const { url, servers } = await startRedisCluster(t)
+  const node = await new Node(brokerAt(url)).start(t)
+  await node.broker.subscribe('x')
+  await node.publish('x', 'm0')
+  const slot = servers[0]?.cli('cluster', 'keyslot', '{x}') as string
+  const ids = servers.map(({ cli }) => cli('cluster', 'myid'))
+  const from = servers.findIndex(({ cli }) => cli('cluster', 'countkeysinslot', slot) !== '0')
+  const to = (from + 1) % 3
+  servers[to]?.cli('cluster', 'setslot', slot, 'importing', ids[from] as string)
+  servers[from]?.cli('cluster', 'setslot', slot, 'migrating', ids[to] as string)
+  for (const key of (servers[from]?.cli('cluster', 'getkeysinslot', slot, '10') as string).split('\n')) {
+    servers[from]?.cli('migrate', '127.0.0.1', String(servers[to]?.port), key, '0', '5000')
+  }
+  for (const { cli } of servers) cli('cluster', 'setslot', slot, 'node', ids[to] as string)
+  const texts = Array.from({ length: 20 }, (_none, index) => `m${index + 1}`)
+  for (const text of texts) await until(() => node.publish('x', text, { idempotencyKey: text }).then(() => true, () => false))
+  await until(() => node.texts('x').length >= 21)
+  t.same(node.texts('x'), ['m0', ...texts])
+  t.same(node.lost, [])
+})
+
+t.test('Sentinel', async (t) => {
+  const { url, master, replica } = await startSentinel(t)
+  t.test('the broker', async (t) => brokerContract(t, () => brokerAt(url)))
+  t.test('a failover: publishing goes on, what the replica had can be recovered', async (t) => {
+    const node = await new Node(brokerAt(url)).start(t)
+    await node.broker.subscribe('x')
+    const before = await node.publish('x', 'before')
+    await node.publish('x', 'replicated')
+    await until(() => replica.cli('xlen', 'test:{x}:stream') === '2')
+    const killed = performance.now()
+    await master.kill()
+    let after: Position | undefined
+    await until(async () => {
+      after = await node.publish('x', 'after').catch(() => undefined)
+      return after !== undefined
+    })
+    t.comment(`published again ${Math.round(performance.now() - killed)} ms after the master was killed`)
+    await until(() => node.texts('x').includes('after'))
+    t.same(node.texts('x'), ['before', 'replicated', 'after'])
+    t.same(node.lost, [])
+    const history = await node.broker.history('x', { since: before, limit: 10 })
+    t.ok(history.continuous)
+    t.not(after?.epoch, before.epoch)
+  })
+})
