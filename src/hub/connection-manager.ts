@@ -1,10 +1,9 @@
 import type { Broker } from '../brokers/broker.ts'
 import { closeCodes, type Close } from '../close-codes.ts'
 import { fanfareError, type FanfareError } from '../errors.ts'
-import { ChannelApi } from './channel-api.ts'
 import type { ChannelRules } from './channel-rules.ts'
 import { Channels, type Start } from './channels.ts'
-import { Cluster, type NodeFacts } from './cluster.ts'
+import { ClusterApi, type NodeName } from './cluster-api.ts'
 import { Connection, type Peer } from './connection.ts'
 import type { Encoding } from './encoding.ts'
 import { FanOut } from './fan-out.ts'
@@ -34,18 +33,6 @@ export interface Log {
   debug (facts: object, sentence: string): void
 }
 
-/** What this node is called, for the other nodes. */
-export interface NodeName { readonly name: string, readonly version: string }
-
-/** Which connections are meant: all conditions that are given must hold. */
-export interface ConnectionFilter {
-  readonly id?: string | undefined
-  readonly user?: string | undefined
-  readonly channel?: string | undefined
-  /** Ids of connections that are spared. */
-  readonly except?: readonly string[] | undefined
-}
-
 /** How a connection hears its channels. */
 export interface Hearing extends Start {
   /** Whether it hears what it publishes itself; true by default. */
@@ -57,40 +44,38 @@ export interface Hearing extends Start {
 /**
  * Who is connected, and who hears what: the heart of Fanfare, shared by all routes as `app.connections`.
  */
-export class ConnectionManager extends ChannelApi {
+export class ConnectionManager extends ClusterApi {
   readonly #settings: ManagerSettings
   readonly #log: Log
-  readonly #name: NodeName
   readonly #connections = new Map<string, Connection>()
   readonly #addresses = new AddressCounts()
   readonly #channels: Channels
   readonly #fanOut: FanOut
   readonly #heartbeat: Heartbeat
-  readonly #cluster: Cluster
-  readonly #startedAt = performance.now()
   #stopping = false
 
   constructor (broker: Broker, rules: ChannelRules, settings: ManagerSettings, log: Log, name: NodeName) {
-    super(broker, rules)
+    super(broker, rules, name)
     this.#settings = settings
     this.#log = log
-    this.#name = name
     const close = this.close.bind(this)
     this.#fanOut = new FanOut(settings.maxBufferedBytes, (connection) => close(connection, closeCodes.slow))
     this.#heartbeat = new Heartbeat(settings, (connection) => this.#silent(connection))
     this.#channels = new Channels({ ...settings, broker, rules, fanOut: this.#fanOut, close })
-    this.#cluster = new Cluster(broker, () => this.#facts())
-    this.#cluster.answer('channels', (names: string | undefined) => Object.fromEntries(this.#channels.counts(names)))
-    this.#cluster.answer('disconnect', ({ filter, close }: { filter: ConnectionFilter, close: Close }) => this.#disconnectHere(filter, close))
   }
 
   /** Begins to work; to be called once, before all else. */
   async start (): Promise<void> {
-    await this.broker.start({
+    const { broker } = this
+    await broker.start({
       deliver: (channel, publications) => this.#channels.deliver(channel, publications),
       lost: (channel, position) => this.#channels.lost(channel, position),
-      control: (message) => this.#cluster.receive(message),
-      reachable: () => this.#reachable()
+      control: (message) => this.cluster.receive(message),
+      reachable: () => {
+        if (!broker.shared) return
+        this.cluster.announce()
+        this.#channels.repeatPresence()
+      }
     })
   }
 
@@ -112,42 +97,6 @@ export class ConnectionManager extends ChannelApi {
   /** Whether the node closes its connections and takes no new ones. */
   get stopping (): boolean {
     return this.#stopping
-  }
-
-  /**
-   * The channels that somebody is in, on all nodes, and how many are in each.
-   *
-   * @param names a glob of those that are wanted; all by default
-   * @throws {FanfareError} FANFARE_UNAVAILABLE if the other nodes cannot be asked
-   * @example for (const [name, count] of await app.connections.channels('chat:*')) console.log(name, count)
-   */
-  async channels (names?: string): Promise<Map<string, number>> {
-    const total = new Map<string, number>()
-    for (const counts of await this.#cluster.ask<Record<string, number>>('channels', names)) {
-      for (const [name, count] of Object.entries(counts)) total.set(name, (total.get(name) ?? 0) + count)
-    }
-    return total
-  }
-
-  /** All nodes that share the broker, this one first. */
-  nodes (): NodeFacts[] {
-    return this.#cluster.nodes()
-  }
-
-  /**
-   * Closes connections, on all nodes.
-   *
-   * @param filter which ones; one that names nobody is an error, so that a user who is not known does not end everyone
-   * @param close code and reason that they get
-   * @returns how many
-   * @throws {FanfareError} FANFARE_BAD_FILTER; FANFARE_UNAVAILABLE if other nodes cannot be told
-   * @example await app.connections.disconnect({ user: 'ada' })
-   */
-  async disconnect (filter: ConnectionFilter, close: Close = closeCodes.disconnected): Promise<number> {
-    const { id, user, channel } = filter
-    if (id === undefined && user === undefined && channel === undefined) throw fanfareError('FANFARE_BAD_FILTER')
-    const counts = await this.#cluster.ask<number>('disconnect', { filter, close })
-    return counts.reduce((sum, count) => sum + count, 0)
   }
 
   /**
@@ -272,7 +221,7 @@ export class ConnectionManager extends ChannelApi {
   /** Ends, after `drain`: says goodbye to the other nodes and lets go of the broker. */
   async stop (): Promise<void> {
     await this.#channels.stop()
-    await this.#cluster.stop()
+    await this.cluster.stop()
     await this.broker.close()
   }
 
@@ -284,34 +233,8 @@ export class ConnectionManager extends ChannelApi {
     })
   }
 
-  #disconnectHere (filter: ConnectionFilter, close: Close): number {
-    const { id, user, channel, except } = filter
-    const candidates = id === undefined ? Array.from(this.#connections.values()) : [this.#connections.get(id)]
-    const meant = candidates.filter((connection) => connection !== undefined &&
-      (user === undefined || connection.peer.user === user) &&
-      (channel === undefined || Array.from(connection.subscriptions.keys()).some(({ name }) => name === channel)) &&
-      !except?.includes(connection.id)
-    ) as Connection[]
-    for (const connection of meant) this.close(connection, close)
-    return meant.length
-  }
-
-  #reachable (): void {
-    if (!this.broker.shared) return
-    this.#cluster.announce()
-    this.#channels.repeatPresence()
-  }
-
-  #facts (): NodeFacts {
-    return {
-      ...this.#name,
-      uid: this.#cluster.id,
-      num_clients: this.count,
-      num_users: new Set(Array.from(this.#connections.values(), ({ peer }) => peer.user)).size,
-      num_channels: this.#channels.size,
-      num_subs: this.#channels.subscribers,
-      uptime: Math.floor((performance.now() - this.#startedAt) / 1000)
-    }
+  protected override here (): ReturnType<ClusterApi['here']> {
+    return { connections: this.#connections, channels: this.#channels }
   }
 
   // While we do not read from a connection, its answer cannot be seen. One that is held for its rate will be read again;
