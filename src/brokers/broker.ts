@@ -16,10 +16,14 @@ export interface PublishOptions {
 export interface HistoryQuery {
   /** Only what came after this (with `reverse`: before it). */
   readonly since?: Position | undefined
+  /** Only the last so many; without `since` and `reverse`. */
+  readonly last?: number | undefined
   /** At most so many, from the oldest on; 0: just the position. */
   readonly limit: number
   /** From the latest on. */
   readonly reverse?: boolean | undefined
+  /** No more than fits into so many bytes, but one at least; without bound by default. */
+  readonly maxBytes?: number | undefined
 }
 
 /** Part of a channel's history. */

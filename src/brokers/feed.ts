@@ -3,6 +3,7 @@ import type { BrokerListener, History, HistoryQuery } from './broker.ts'
 
 // So much is fetched at once when something is missing.
 const PAGE = 500
+const PAGE_BYTES = 4_194_304
 // What may wait while that is fetched; above it, it is fetched too.
 const MAX_WAITING = 2000
 
@@ -71,7 +72,7 @@ export class Feed {
   async #fetchAll (): Promise<void> {
     do {
       this.#sure = false
-      const history = await this.#read(this.#position ? { since: this.#position, limit: PAGE } : { limit: 0 })
+      const history = await this.#read(this.#position ? { since: this.#position, limit: PAGE, maxBytes: PAGE_BYTES } : { limit: 0 })
       this.#sure = this.#catchUp(history)
       while (this.#sure && this.#waiting.length > 0) this.#sure = this.#continue(this.#waiting.shift() as Heard)
     } while (!this.#sure)

@@ -15,12 +15,20 @@ export interface Stream {
 }
 
 /** Answers a query of a channel's history. */
-export function historyOf (stream: Stream, { since, limit, reverse = false }: HistoryQuery): History {
-  const { position, publications } = stream
+export function historyOf (stream: Stream, query: HistoryQuery): History {
+  const { since, limit, reverse = false } = query
   const from = since === undefined ? undefined : placeOf(stream, since)
   const continuous = since === undefined || (from !== undefined && (limit === 0 || reverse || reaches(stream, from)))
-  const wanted = from === undefined ? publications : publications.filter(({ position }) => reverse ? offsetOf(position) < from : offsetOf(position) > from)
-  return { publications: reverse ? wanted.toReversed().slice(0, limit) : wanted.slice(0, limit), position, continuous }
+  return { publications: select(stream.publications, query, from), position: stream.position, continuous }
+}
+
+function select (all: readonly Publication[], { last, limit, reverse, maxBytes = Infinity }: HistoryQuery, from: number | undefined): Publication[] {
+  let wanted = from === undefined ? all : all.filter(({ position }) => reverse ? offsetOf(position) < from : offsetOf(position) > from)
+  if (last !== undefined) wanted = wanted.slice(Math.max(0, wanted.length - last))
+  if (reverse) wanted = wanted.toReversed()
+  let bytes = 0
+  const end = wanted.findIndex(({ data }, index) => index >= limit || ((bytes += data.length) > maxBytes && index > 0))
+  return wanted.slice(0, end === -1 ? wanted.length : end)
 }
 
 // Which offset a position of an earlier epoch has now; none if it is of no known epoch, or what it counts was lost.

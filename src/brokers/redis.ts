@@ -115,6 +115,7 @@ export class RedisBroker implements Broker {
     clearTimeout(followed.linger)
     followed.linger = undefined
     if (followed.heard && followed.feed.live) return
+    if (this.#reason !== undefined) return Promise.reject(fanfareError('FANFARE_UNAVAILABLE', this.#reason))
     const { onLive } = followed
     return available(within(JOIN_TIMEOUT_MS, new Promise<void>((resolve) => onLive.push(resolve))))
   }
@@ -177,9 +178,9 @@ export class RedisBroker implements Broker {
   }
 
   async #read (channel: string, query: HistoryQuery): Promise<History> {
-    const { since, limit, reverse = false } = query
+    const { since, last = '', limit, reverse = false, maxBytes = Number.MAX_SAFE_INTEGER } = query
     const keys = [this.#keys.meta(channel), this.#keys.stream(channel)]
-    const values = [newEpoch(), POSITION_TTL_SECONDS, since?.offset ?? '', limit === Infinity ? -1 : limit, reverse ? 'reverse' : '']
+    const values = [newEpoch(), POSITION_TTL_SECONDS, since?.offset ?? '', limit === Infinity ? -1 : limit, reverse ? 'reverse' : '', last, maxBytes]
     const reply = await this.#reads(() => this.#link.run('history', keys, values)) as HistoryReply
     return historyOf(decodeHistory(reply, reverse), query)
   }

@@ -114,7 +114,7 @@ export class Channels {
     let position = since
     for (let first = true; ; first = false) {
       if (transport.bufferedBytes > enough) await new Promise<void>((resolve) => transport.onceDrained(resolve))
-      const piece = await this.#read(channel, position ? { since: position, limit: PIECE } : { limit: last, reverse: true })
+      const piece = await this.#read(channel, { ...position ? { since: position } : { last }, limit: PIECE, maxBytes: enough / 2 })
       if (!connection.open) return false
       if ((first && since) || !piece.continuous) this.#tell(connection, channel.name, piece.continuous, piece.position)
       if (!connection.open) return false

@@ -21,7 +21,7 @@ export interface Piece {
  */
 export function pieceOf ({ since }: HistoryQuery, history: History, meanwhile: readonly Publication[], lossesSince: boolean): Piece {
   const { position, continuous } = history
-  const publications = continuous ? (since ? history.publications.slice() : history.publications.toReversed()) : []
+  const publications = continuous ? history.publications.slice() : []
   const end = publications.at(-1)?.position ?? (continuous && since ? { ...position, offset: since.offset } : position)
   let next = position.offset + 1
   let complete = !lossesSince && end.offset === position.offset

@@ -1,6 +1,6 @@
 -- Reads a part of a channel's history, and where the channel stands.
 -- ARGV: new epoch, seconds to keep the position for, offset to begin after (with "reverse": before) or "",
---   how many at most (0: none, -1: all), "reverse" or ""
+--   how many at most (0: none, -1: all), "reverse" or "", only the last so many or "", how many bytes at most
 -- Returns epoch, offset, earlier epochs, entries.
 local epoch, offset, earlier = open(ARGV[1])
 keep(KEYS[1], tonumber(ARGV[2]))
@@ -17,6 +17,15 @@ if limit ~= 0 and not (reverse and since and since < 2) then
   if limit > 0 then
     range[5], range[6] = 'COUNT', limit
   end
-  entries = redis.call(unpack(range))
+  local last = tonumber(ARGV[6])
+  if last then range = {'XREVRANGE', KEYS[2], '+', '-', 'COUNT', last} end
+  local found = last == 0 and {} or redis.call(unpack(range))
+  local bytes = 0
+  for at = 1, #found do
+    local entry = found[last and #found + 1 - at or at]
+    bytes = bytes + #entry[2][2]
+    if at > 1 and bytes > tonumber(ARGV[7]) or last and limit > 0 and at > limit then break end
+    entries[at] = entry
+  end
 end
 return {epoch, offset, earlier, entries}
