@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { connect as connectTcp, type Socket } from 'node:net'
 import t from 'tap'
-import { until } from './helper.ts'
+import { connectMany, start, until } from './helper.ts'
 import { startProcess } from './process.ts'
 
 const RECEIVERS = 1000
@@ -89,4 +89,20 @@ t.test('100 of 1,000 receivers stop reading under full broadcast: each is cut, m
   t.equal(healthy.filter(({ bytes, open }) => bytes < expected || bytes > expected + 4 || !open).length, 0, `of ${healthy.length} others lost anything`)
   // A time at which the machine has done something else for 100 ms says nothing about the server.
   t.ok(p99(during) <= Math.max(2 * p99(before), 100), `p99 of a round was ${p99(before).toFixed(0)} ms before, ${p99(during).toFixed(0)} ms with stalled receivers`)
+})
+
+t.test('what several receivers wait for is counted once for the node, until they have taken it or are gone', async (t) => {
+  const { app, wsUrl } = await start(t, { maxBufferedBytes: 100_000_000, compression: false })
+  const clients = await connectMany(t, wsUrl, 5)
+  for (const { ws } of clients) ws.pause()
+  const published = 400 * 50_000
+  for (let number = 0; number < 400; number++) {
+    await app.connections.publish('broadcast', Buffer.alloc(50_000))
+    await new Promise((resolve) => setImmediate(resolve))
+  }
+  const { waitingBytes } = app.connections
+  t.ok(waitingBytes > published / 4 && waitingBytes < published * 1.01, `5 receivers wait for ${waitingBytes} of ${published} bytes`)
+  for (const { ws } of clients.slice(0, 2)) ws.terminate()
+  for (const { ws } of clients.slice(2)) ws.resume()
+  await until(() => app.connections.waitingBytes === 0)
 })
