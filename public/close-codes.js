@@ -16,7 +16,7 @@ const sentences = {
   1012: 'The server is restarting',
   1013: 'The server is too busy, try again later',
   3008: 'This page read too slowly, so the server let it go',
-  3010: 'Messages were lost and the server no longer has them',
+  3010: 'Some messages may be missing here: the server no longer has all of them',
   3012: 'No pong: the server did not hear from this page in time',
   3501: 'The server refused the request as wrong',
   3503: 'Disconnected by the server'

@@ -1,14 +1,14 @@
-import { count } from './format.js'
-
-/** The server's default limit for one message (MAX_MESSAGE_BYTES); above it the server would end the connection. */
-const MOST_BYTES = 65_536
+import { count, size } from './format.js'
 
 /** The box that sends with Enter, and the button that sends a file. */
 export class Composer {
   #message
   #send
   #problem
+  #chooseFile
   #transmit
+  /** What the server takes (MAX_MESSAGE_BYTES), by default until it says so; for more it would end the connection. */
+  #mostBytes = 65_536
 
   /**
    * @param {{ form: HTMLFormElement, message: HTMLTextAreaElement, send: HTMLElement, chooseFile: HTMLElement, file: HTMLInputElement, problem: HTMLElement }} parts
@@ -18,6 +18,7 @@ export class Composer {
     this.#message = message
     this.#send = send
     this.#problem = problem
+    this.#chooseFile = chooseFile
     this.#transmit = transmit
     form.addEventListener('submit', (event) => {
       event.preventDefault()
@@ -40,11 +41,16 @@ export class Composer {
     if (ready) this.#complain('')
   }
 
+  /** @param {number} bytes that a message may have */
+  setLimit (bytes) {
+    if (bytes === this.#mostBytes) return
+    this.#mostBytes = bytes
+    this.#chooseFile.title = `Sends the bytes of a file, at most ${size(bytes)}, as one binary message`
+  }
+
   #sendText () {
     const text = this.#message.value
-    if (text === '') return
-    const size = new TextEncoder().encode(text).length
-    if (size > MOST_BYTES) return this.#complain(`The message has ${count(size)} bytes; ${count(MOST_BYTES)} (64 KiB) are the most`)
+    if (text === '' || this.#isTooBig('The message', new TextEncoder().encode(text).length)) return
     if (!this.#deliver(text)) return
     this.#message.value = ''
     this.#message.focus()
@@ -53,14 +59,19 @@ export class Composer {
   async #sendFile (input) {
     const file = input.files[0]
     if (!file) return
-    if (file.size > MOST_BYTES) this.#complain(`${file.name} has ${count(file.size)} bytes; ${count(MOST_BYTES)} (64 KiB) are the most`)
-    else {
+    if (!this.#isTooBig(file.name, file.size)) {
       const data = await file.arrayBuffer().catch(() => undefined)
       if (data) this.#deliver(data)
       else this.#complain(`${file.name} could not be read`)
     }
     // Else choosing the same file again would not be a change.
     input.value = ''
+  }
+
+  #isTooBig (name, bytes) {
+    const tooBig = bytes > this.#mostBytes
+    if (tooBig) this.#complain(`${name} has ${count(bytes)} bytes; the server takes at most ${size(this.#mostBytes)}`)
+    return tooBig
   }
 
   #deliver (data) {

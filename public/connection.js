@@ -1,5 +1,9 @@
 import { isTerminal } from './close-codes.js'
+import { positionOf, publicationOf } from './positioned.js'
+import { Recovery } from './recovery.js'
 
+/** Close code of a server that cannot bring all that was missed. */
+export const INSUFFICIENT_STATE = 3010
 /** An attempt that has not opened after this time is given up: a lost SYN would otherwise hang for minutes. */
 const CONNECT_TIMEOUT = 10_000
 /** Only a connection that has lasted this long counts as good again; else open-and-close would loop fast. */
@@ -24,8 +28,9 @@ export function pauseBefore (attempt, random = Math.random) {
  */
 
 /**
- * One WebSocket that comes back. It owns every rule about when to connect again and shows nothing itself:
- * `onState` is called after each change of state, `onMessage` for each message.
+ * One WebSocket that comes back, with what was missed meanwhile. It owns every rule about when to connect again and
+ * shows nothing itself: `onState` is called after each change of state, `onMessage` for each message and what it is
+ * to this page, `onRecovered` when everything from before the connection has come.
  */
 export class Connection {
   /** @type {State} */
@@ -37,17 +42,30 @@ export class Connection {
   retryAt = 0
   /** @type {Close | undefined} why the last connection ended */
   lastClose
+  /** When the connection opened, as `performance.now()`; undefined while there is none. */
+  openedAt
 
+  #recovery = new Recovery()
+  /** Whether the server tells positions; older ones do not. */
+  #positioned = false
+  /** @type {AbortController | undefined} of the present connection, from its first request on */
+  #current
   #socket
   #timer
   #byUser = false
-  #openedAt
   #onState
   #onMessage
+  #onRecovered
 
-  constructor ({ onState, onMessage }) {
+  constructor ({ onState, onMessage, onRecovered }) {
     this.#onState = onState
     this.#onMessage = onMessage
+    this.#onRecovered = onRecovered
+  }
+
+  /** Whether what is missed now comes with the next connection. */
+  get resumes () {
+    return this.#positioned && this.#recovery.possible
   }
 
   /** The address of a channel, relative to the page, so that the page also works below a path of a proxy. */
@@ -61,6 +79,7 @@ export class Connection {
   /** Connects to a channel; leaves the one before. */
   connect (channel) {
     this.#drop()
+    if (channel !== this.channel) this.#recovery = new Recovery()
     this.channel = channel
     this.attempt = 0
     this.lastClose = undefined
@@ -71,8 +90,9 @@ export class Connection {
   disconnect () {
     clearTimeout(this.#timer)
     if (this.state === 'waiting') return this.#enter('closed')
-    if (!this.#socket) return
+    if (!this.#current) return
     this.#byUser = true
+    if (!this.#socket) return this.#closed({ code: 1000, reason: '' })
     this.#socket.close(1000)
     this.#enter('closing')
   }
@@ -91,33 +111,63 @@ export class Connection {
     return true
   }
 
-  #open () {
-    const socket = new WebSocket(Connection.urlOf(this.channel))
+  async #open () {
+    const current = new AbortController()
+    this.#current = current
+    this.#byUser = false
+    this.#timer = setTimeout(() => this.#socket ? this.#socket.close() : current.abort(), CONNECT_TIMEOUT)
+    this.#enter('connecting')
+    const answer = await positionOf(this.channel, current.signal)
+    if (current !== this.#current) return
+    if (answer.ok) this.#connect(answer.position)
+    else this.#closed({ code: 1006, reason: '', hint: answer.sentence })
+  }
+
+  /** @param {import('./positioned.js').Position | undefined} position where the channel stands */
+  #connect (position) {
+    const url = Connection.urlOf(this.channel)
+    this.#positioned = position !== undefined
+    if (position) {
+      this.#recovery.begin(position)
+      for (const [name, value] of Object.entries({ positions: true, ...this.#recovery.query })) url.searchParams.set(name, value)
+    }
+    const socket = new WebSocket(url)
     socket.binaryType = 'arraybuffer'
     this.#socket = socket
-    this.#byUser = false
-    this.#openedAt = undefined
     // A socket that was replaced may still speak: nothing it says counts any more.
     const ifCurrent = (handle) => (event) => { if (socket === this.#socket) handle(event) }
     socket.addEventListener('open', ifCurrent(() => this.#opened()))
-    socket.addEventListener('message', ifCurrent((event) => this.#onMessage(event.data)))
+    socket.addEventListener('message', ifCurrent((event) => this.#received(event.data)))
     socket.addEventListener('close', ifCurrent((event) => this.#closed(event)))
-    this.#timer = setTimeout(() => socket.close(), CONNECT_TIMEOUT)
-    this.#enter('connecting')
   }
 
   #opened () {
     clearTimeout(this.#timer)
-    this.#openedAt = performance.now()
+    this.openedAt = performance.now()
     this.#enter('open')
+    if (!this.#positioned || this.#recovery.complete) this.#onRecovered()
   }
 
-  #closed ({ code, reason }) {
+  #received (message) {
+    if (!this.#positioned) return this.#onMessage(message, 'new')
+    const publication = publicationOf(message)
+    const { complete } = this.#recovery
+    const kind = this.#recovery.take(publication)
+    if (kind !== 'double') this.#onMessage(publication.data, kind)
+    if (!complete && this.#recovery.complete) this.#onRecovered()
+  }
+
+  #closed ({ code, reason, hint }) {
     clearTimeout(this.#timer)
-    const opened = this.#openedAt !== undefined
-    if (opened && performance.now() - this.#openedAt >= STABLE_AFTER) this.attempt = 0
-    this.lastClose = { code, reason, opened, byUser: this.#byUser }
-    this.#socket = undefined
+    const opened = this.openedAt !== undefined
+    const stable = opened && performance.now() - this.openedAt >= STABLE_AFTER
+    if (stable) {
+      this.attempt = 0
+      this.#recovery.settle()
+    }
+    this.lastClose = { code, reason, opened, byUser: this.#byUser, hint }
+    if (code === INSUFFICIENT_STATE) this.#recovery.lose()
+    this.#forget()
     if (this.#byUser || isTerminal(code)) return this.#enter('closed')
     this.attempt += 1
     const pause = pauseBefore(this.attempt)
@@ -130,8 +180,15 @@ export class Connection {
   #drop () {
     clearTimeout(this.#timer)
     const socket = this.#socket
-    this.#socket = undefined
+    this.#current?.abort()
+    this.#forget()
     socket?.close(1000)
+  }
+
+  #forget () {
+    this.#current = undefined
+    this.#socket = undefined
+    this.openedAt = undefined
   }
 
   /** @param {State} state */

@@ -28,24 +28,38 @@ export class Echoes {
    * @returns {number | undefined} its round trip in milliseconds, if this page had sent it
    */
   received (data, now = performance.now()) {
-    if (this.onTheirWay === 0) return
-    const key = keyOf(data)
-    const times = this.#sent.get(key)
-    if (!times) return
-    const time = now - times.shift()
-    if (times.length === 0) this.#sent.delete(key)
-    this.onTheirWay -= 1
-    this.#times.push(time)
+    const at = this.#take(data)
+    if (at === undefined) return
+    this.#times.push(now - at)
     if (this.#times.length > SAMPLES) this.#times.shift()
-    return time
+    return now - at
   }
 
-  /** Gives up on what is on its way. @returns {number} how many that were */
-  abandon () {
+  /**
+   * The same for what came with another connection than it was sent on, later than the network makes it: its time
+   * is no round trip.
+   *
+   * @returns {boolean} whether this page had sent it
+   */
+  recovered (data) {
+    return this.#take(data) !== undefined
+  }
+
+  /**
+   * Gives up on what is on its way.
+   *
+   * @param {number} before only on what was sent before this time
+   * @returns {number} how many that were
+   */
+  abandon (before = Infinity) {
     const lost = this.onTheirWay
-    this.#sent.clear()
-    this.onTheirWay = 0
-    return lost
+    for (const [key, times] of this.#sent) {
+      const kept = times.filter((time) => time >= before)
+      this.onTheirWay -= times.length - kept.length
+      if (kept.length > 0) this.#sent.set(key, kept)
+      else this.#sent.delete(key)
+    }
+    return lost - this.onTheirWay
   }
 
   /** The usual round trip, which one slow message does not change, and of how many. */
@@ -59,6 +73,18 @@ export class Echoes {
   reset () {
     this.abandon()
     this.#times = []
+  }
+
+  /** @returns {number | undefined} when the oldest message with this content was sent, which is on its way no more */
+  #take (data) {
+    if (this.onTheirWay === 0) return
+    const key = keyOf(data)
+    const times = this.#sent.get(key)
+    if (!times) return
+    this.onTheirWay -= 1
+    const at = times.shift()
+    if (times.length === 0) this.#sent.delete(key)
+    return at
   }
 }
 

@@ -1,31 +1,27 @@
-/** How often the server is asked while somebody looks at the page. */
+import { Poll } from './poll.js'
+
 const EVERY = 3_000
 
-/**
- * Asks the server how many are connected, every three seconds while the page is visible: a forgotten tab in the
- * background costs the server nothing.
- */
+/** @typedef {{ connections: number, channels: number, maxMessageBytes?: number }} Answer */
+
+/** Asks the server every three seconds how it is. */
 export class Health {
-  #timer
+  #poll = new Poll(EVERY, (timeout) => this.#look(timeout))
   #onAnswer
 
-  /** @param {(answer: { connections: number, channels: number } | undefined) => void} onAnswer gets undefined when there was none */
+  /** @param {(answer: Answer | undefined) => void} onAnswer gets undefined when there was none */
   constructor (onAnswer) {
     this.#onAnswer = onAnswer
-    document.addEventListener('visibilitychange', () => this.ask())
   }
 
-  /**
-   * Asks now, and again every three seconds.
-   *
-   * @returns {Promise<boolean>} whether the server answered at all
-   */
+  /** @returns {Promise<boolean>} whether the server answered at all */
   async ask () {
-    clearTimeout(this.#timer)
-    if (document.visibilityState === 'hidden') return false
-    this.#timer = setTimeout(() => this.ask(), EVERY)
+    return await this.#poll.now() ?? false
+  }
+
+  async #look (timeout) {
     try {
-      const response = await fetch(new URL('health/ready', document.baseURI), { cache: 'no-store', signal: AbortSignal.timeout(EVERY) })
+      const response = await fetch(new URL('health/ready', document.baseURI), { cache: 'no-store', signal: timeout })
       // A node that is not ready answers 503, and may say how many are connected all the same.
       const answer = await response.json().catch(() => undefined)
       this.#onAnswer(Number.isInteger(answer?.connections) ? answer : undefined)

@@ -1,12 +1,14 @@
 /* global addEventListener, history, location */
 /** Puts the parts of the page together; each part knows one thing and none of the others. */
 import { Announcer } from './announcer.js'
+import { sentenceOf } from './close-codes.js'
 import { Composer } from './composer.js'
-import { Connection } from './connection.js'
+import { Connection, INSUFFICIENT_STATE } from './connection.js'
 import { Echoes } from './echoes.js'
 import { count, duration, plural } from './format.js'
 import { Health } from './health.js'
 import { MessageList } from './message-list.js'
+import { Presence } from './presence.js'
 import { RateChart, RateMeter } from './rate-chart.js'
 import { StatusBar, explain } from './status-bar.js'
 
@@ -22,8 +24,9 @@ const chart = new RateChart($('chart'))
 const announcer = new Announcer($('announcer'))
 const statusBar = new StatusBar({ bar: $('status-bar'), word: $('status-word'), detail: $('status-detail'), retry: $('retry'), countdown: $('countdown') })
 const list = new MessageList({ log: $('log'), rows: $('rows'), latest: $('latest'), empty: $('empty'), onFrame: showFigures })
-const health = new Health(showConnections)
-const connection = new Connection({ onState: changed, onMessage: received })
+const health = new Health(showHealth)
+const presence = new Presence({ panel: $('presence'), count: $('present'), note: $('users'), members: $('members') }, (words) => announcer.say(words))
+const connection = new Connection({ onState: changed, onMessage: received, onRecovered: recovered })
 const composer = new Composer({
   form: $('composer'), message: $('message'), send: $('send'), chooseFile: $('choose-file'), file: $('file'), problem: $('problem')
 }, transmit)
@@ -37,26 +40,39 @@ function transmit (data) {
   return true
 }
 
-function received (data) {
+function received (data, when) {
   total += 1
-  meter.count()
-  const roundTrip = echoes.received(data)
-  list.add({ kind: typeof data === 'string' ? 'text' : 'binary', data, at: Date.now(), roundTrip })
-  if (roundTrip === undefined) announcer.heard(data)
+  const live = when === 'new'
+  if (live) meter.count()
+  const roundTrip = live ? echoes.received(data) : undefined
+  const own = roundTrip !== undefined || (!live && echoes.recovered(data))
+  list.add({ kind: typeof data === 'string' ? 'text' : 'binary', data, at: Date.now(), when, own, roundTrip })
+  if (when === 'earlier') announcer.earlier()
+  else if (!own) announcer.heard(data)
 }
 
-function notice (text) {
-  list.add({ kind: 'notice', data: text, at: Date.now() })
+function notice (text, loss = false) {
+  list.add({ kind: 'notice', data: text, at: Date.now(), loss })
 }
+
+/** What was sent over an earlier connection and has not come back by now does not come any more. */
+function recovered () {
+  const lost = echoes.abandon(connection.openedAt)
+  if (lost > 0) notice(notBack(lost))
+}
+
+const notBack = (lost) => `${plural(lost, 'message')} had not come back and may be lost`
 
 function changed () {
   const { state, channel, lastClose } = connection
-  if (state === 'connecting') echoes.abandon()
-  if (state === 'open') notice(`Connected to ${channel}`)
+  const lossy = lastClose?.code === INSUFFICIENT_STATE
+  if (state === 'connecting' && !connection.resumes) echoes.abandon()
+  if (state === 'open' && !lossy) notice(`Connected to ${channel}`)
+  if (state === 'open') presence.watch(channel)
   if ((state === 'closed' || state === 'waiting') && lastClose?.opened && !lastClose.noted) {
     lastClose.noted = true
-    const lost = echoes.abandon()
-    notice(explain(lastClose) + (lost > 0 ? `. ${plural(lost, 'message')} had not come back and may be lost` : ''))
+    const lost = state === 'waiting' && connection.resumes ? 0 : echoes.abandon()
+    notice((lossy ? `${sentenceOf(lastClose)} (code ${lastClose.code})` : explain(lastClose)) + (lost > 0 ? `. ${notBack(lost)}` : ''), lossy)
   }
   statusBar.show(connection)
   composer.setReady(state === 'open')
@@ -69,7 +85,7 @@ function changed () {
 /** A browser hides why an attempt failed; whether the server answers at all is half of the reason. */
 async function sayWhy (close) {
   const answers = await health.ask()
-  close.hint = answers ? 'the server is there but refused' : navigator.onLine ? 'the server does not answer' : 'this device is offline'
+  close.hint ??= answers ? 'the server is there but refused' : navigator.onLine ? 'the server does not answer' : 'this device is offline'
   if (connection.lastClose === close && connection.state === 'waiting') statusBar.show(connection)
 }
 
@@ -118,7 +134,8 @@ function showFigures () {
   write($('round-trip-note'), roundTrip ? `median of ${roundTrip.count}` : 'send to measure')
 }
 
-function showConnections (answer) {
+function showHealth (answer) {
+  if (answer?.maxMessageBytes) composer.setLimit(answer.maxMessageBytes)
   write($('connections'), answer ? count(answer.connections) : '–')
   write($('channels'), answer ? `in ${plural(answer.channels, 'channel')}` : 'the server does not say')
 }

@@ -12,8 +12,16 @@ const LINES_SHOWN = 12
  * @property {'text' | 'binary' | 'notice'} kind
  * @property {string | ArrayBuffer} data
  * @property {number} at when it came, as `Date.now()`
- * @property {number} [roundTrip] milliseconds; set if this page had sent it
+ * @property {'new' | 'earlier' | 'missed'} [when] whether that was when it was published too; the history keeps no times
+ * @property {boolean} [own] whether this page had sent it
+ * @property {number} [roundTrip] milliseconds
+ * @property {boolean} [loss] whether a notice says that messages may be missing
  */
+
+const unknownTimes = {
+  earlier: ['earlier', 'From the history of the channel: published before this page connected'],
+  missed: ['while away', 'Published while this page was not connected']
+}
 
 /**
  * Makes the row of an entry. Everything from the network goes through `textContent`: nothing in a message can
@@ -25,26 +33,29 @@ export function rowOf (entry) {
   const row = document.createElement('li')
   row.className = 'row'
   row.dataset.kind = entry.kind
-  const date = new Date(entry.at)
-  const time = element('time', 'row-time', clock(date))
-  time.dateTime = date.toISOString()
-  row.append(time)
+  if (entry.loss) row.dataset.loss = ''
+  row.append(timeOf(entry))
   if (entry.kind !== 'notice') {
-    const own = entry.roundTrip !== undefined
+    const { own, when, roundTrip } = entry
     row.dataset.direction = own ? 'sent' : 'received'
+    row.dataset.when = when
     const direction = element('span', 'row-direction')
     const arrow = element('span', 'row-arrow', own ? '↑' : '↓')
     arrow.ariaHidden = 'true'
     direction.append(arrow, own ? 'sent' : 'received')
     row.append(direction)
-    if (own) {
-      const roundTrip = element('span', 'row-round-trip', duration(entry.roundTrip))
-      roundTrip.title = 'Round trip: from sending it until it came back'
-      row.append(roundTrip)
-    }
+    if (roundTrip !== undefined) row.append(titled('row-round-trip', duration(roundTrip), 'Round trip: from sending it until it came back'))
   }
   row.append(entry.kind === 'binary' ? binaryBody(entry.data) : textBody(entry.data))
   return row
+}
+
+function timeOf ({ at, when }) {
+  if (when in unknownTimes) return titled('row-time', ...unknownTimes[when])
+  const date = new Date(at)
+  const time = element('time', 'row-time', clock(date))
+  time.dateTime = date.toISOString()
+  return time
 }
 
 function textBody (text) {
@@ -92,6 +103,12 @@ function binaryBody (data) {
   }
   if (bytes.length > 0) body.append(dump)
   return body
+}
+
+function titled (className, text, title) {
+  const made = element('span', className, text)
+  made.title = title
+  return made
 }
 
 function element (name, className, text) {

@@ -25,11 +25,12 @@ export const channelRule = Type.Object({
 export type ChannelRule = Static<typeof channelRule>
 
 /** What a compiled schema is: a function that says whether a value satisfies it, and leaves what is wrong beside. */
-type Validate = ((value: unknown) => boolean) & { errors?: { instancePath: string, message?: string, params?: object }[] | null }
+export type Validate = ((value: unknown) => boolean) & { errors?: { instancePath: string, message?: string, params?: object }[] | null }
 
 // What is published is passed on as it is: nothing is converted, filled in or left out.
 const compiler = AjvCompiler()({}, { customOptions: { coerceTypes: false, useDefaults: false, removeAdditional: false } })
-const compile = (schema: object): Validate => compiler({ schema, method: '', url: '' }) as unknown as Validate
+/** Compiles a JSON schema; throws if it is none. */
+export const compile = (schema: object): Validate => compiler({ schema, method: '', url: '' }) as unknown as Validate
 
 const validateRules = compile(Type.Array(channelRule))
 
@@ -75,7 +76,8 @@ function refusalBy (validate: Validate): (publication: Publication) => string | 
   }
 }
 
-function firstError ({ errors }: Validate): string {
+/** What is wrong with the value that a schema has refused last, in a few words that begin with its path. */
+export function firstError ({ errors }: Validate): string {
   const [error] = errors ?? []
   const detail = Object.values(error?.params ?? {})[0]
   return `${error?.instancePath || '/'} ${error?.message}${error?.message?.includes('additional') ? `: ${String(detail)}` : ''}`

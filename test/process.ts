@@ -31,12 +31,12 @@ export async function runToEnd (t: Test, settings: NodeJS.ProcessEnv, args: stri
   return { code: await exit, output: output() }
 }
 
-/** Starts the built server, or what else `args` say, and ends it with the test. */
-export async function startProcess (t: Test, settings: NodeJS.ProcessEnv = {}, args: string[] = ['dist/src/server.js'], cwd?: string): Promise<ServerProcess> {
+/** Starts the built server, or what else `args` say, and ends it with the test. Waits until its readiness has the status `ready`. */
+export async function startProcess (t: Test, settings: NodeJS.ProcessEnv = {}, args: string[] = ['dist/src/server.js'], cwd?: string, ready = 200): Promise<ServerProcess> {
   const port = await freePort()
   const server = spawnServer(t, args, { PORT: String(port), ...settings }, cwd)
   const url = `http://127.0.0.1:${port}`
-  await until(async () => server.child.exitCode !== null || await fetch(`${url}/health/ready`).then((answer) => answer.ok, () => false))
+  await until(async () => server.child.exitCode !== null || await fetch(`${url}/health/ready`).then((answer) => answer.status === ready, () => false))
   if (server.child.exitCode !== null) throw new Error(`The server ended: ${server.output()}`)
   return { ...server, url, wsUrl: `ws://127.0.0.1:${port}/ws` }
 }
@@ -47,7 +47,7 @@ function spawnServer (t: Test, args: string[], settings: NodeJS.ProcessEnv, cwd?
   const exit = once(child, 'close').then(([code]) => code as number | null)
   t.teardown(async () => {
     // The whole group: npm is not the server, it only started it.
-    if (child.exitCode === null && child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+    if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
     await exit
   })
   let printed = ''

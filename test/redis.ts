@@ -33,7 +33,7 @@ export async function startRedis (t: Test, args: readonly string[] = []): Promis
   const cli = (...command: string[]): string => execFileSync('redis-cli', ['-p', String(port), ...command], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] }).trimEnd()
   const answers = (): boolean => {
     try {
-      return cli('ping') === 'PONG'
+      return /^(PONG|NOAUTH)/.test(cli('ping'))
     } catch {
       return false
     }

@@ -21,11 +21,20 @@ export class MemoryBroker implements Broker {
   readonly name = 'memory'
   readonly trouble = undefined
   readonly shared = false
-  readonly #positions = new LRUCache<string, Position>({ max: MAX_POSITIONS, ttl: POSITION_TTL_MS, updateAgeOnGet: true })
+  readonly #positions = new LRUCache<string, Position>({
+    max: MAX_POSITIONS,
+    ttl: POSITION_TTL_MS,
+    updateAgeOnGet: true,
+    // A channel that was forgotten begins anew, and must not look like the one before.
+    dispose: (_position, _channel, reason) => { if (reason !== 'set') this.#epoch = newEpoch() }
+  })
+
   readonly #histories: LRUCache<string, Stored>
   readonly #published = new LRUCache<string, Position>({ max: MAX_IDEMPOTENCY_KEYS, ttl: IDEMPOTENCY_TTL_MS })
   readonly #members = new Map<string, Map<string, Member>>()
   readonly #sweep: NodeJS.Timeout
+  /** Of channels that nothing is known of. */
+  #epoch = newEpoch()
   #listener: BrokerListener | undefined
 
   /** @param maxHistoryBytes that the histories of all channels take; the idlest channels' give way */
@@ -52,6 +61,8 @@ export class MemoryBroker implements Broker {
     const known = key === undefined ? undefined : this.#published.get(key)
     if (known) return known
     const { epoch, offset } = this.#position(channel)
+    // A history of older offsets would be taken for one of this epoch.
+    if (offset === 0) this.#histories.delete(channel)
     const position = { epoch, offset: skipHistory ? offset : offset + 1 }
     if (key !== undefined) this.#published.set(key, position)
     if (skipHistory) {
@@ -93,15 +104,9 @@ export class MemoryBroker implements Broker {
     this.#listener?.control(message)
   }
 
+  // To ask for a channel makes nothing of it: the names are made up by clients.
   #position (channel: string): Position {
-    let position = this.#positions.get(channel)
-    if (!position) {
-      position = { epoch: newEpoch(), offset: 0 }
-      this.#positions.set(channel, position)
-      // A history of older offsets would be taken for one of this epoch.
-      this.#histories.delete(channel)
-    }
-    return position
+    return this.#positions.get(channel) ?? { epoch: this.#epoch, offset: 0 }
   }
 
   #store (channel: string, publication: Publication, size: number, ttl: number): void {

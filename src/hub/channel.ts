@@ -90,7 +90,7 @@ export class Channel {
       this.#log.push(publication)
       this.#publishers.add(publication.from)
       for (const encoding of this.#encodings.keys()) {
-        const preparation = encoding.prepare?.(publication)
+        const preparation = encoding.prepare?.(this.name, publication)
         if (preparation) this.#holdUntil(preparation, onPrepared)
       }
     }

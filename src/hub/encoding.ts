@@ -19,7 +19,7 @@ export interface Encoding {
    *
    * @returns nothing where there is nothing to prepare
    */
-  prepare? (publication: Publication): Promise<void> | undefined
+  prepare? (channel: string, publication: Publication): Promise<void> | undefined
 
   /**
    * What tells a subscriber that it did not get `count` publications of the channel; absent where the protocol has no

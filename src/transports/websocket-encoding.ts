@@ -36,9 +36,9 @@ export class CompressedWebSocketEncoding extends WebSocketEncoding {
     this.#threshold = threshold
   }
 
-  prepare (publication: Publication): Promise<void> | undefined {
+  prepare (channel: string, publication: Publication): Promise<void> | undefined {
     if (publication.data.length < Math.max(LARGE_BYTES, this.#threshold)) return
-    return deflateLargeMessage(publication.data).then((data) => { this.#compressed.set(publication, data) })
+    return deflateLargeMessage(super.frame(channel, publication).data).then((data) => { this.#compressed.set(publication, data) })
   }
 
   protected override frame (channel: string, publication: Publication): Frame {

@@ -19,6 +19,22 @@ t.test('all histories together take no more than they may, and those that give w
   t.equal((await node.broker.history('c0', { limit: 10, since: { ...position, offset: 3 } })).continuous, false)
 })
 
+t.test('a channel that was forgotten begins in another epoch, one that nobody published to does not', async (t) => {
+  const node = await new Node(new MemoryBroker(1e7)).start(t)
+  const untouched = (await node.broker.history('untouched', { limit: 0 })).position
+  const first = await node.publish('first', 'x')
+  t.same(untouched, { epoch: first.epoch, offset: 0 })
+  t.ok((await node.broker.history('untouched', { limit: 10, since: untouched })).continuous)
+  for (let index = 0; index < 100_000; index++) await node.publish(`other ${index}`, 'x', { historySize: 0 })
+  const again = await node.publish('first', 'y')
+  t.equal(again.offset, 1)
+  t.not(again.epoch, first.epoch)
+  t.equal((await node.broker.history('first', { limit: 10, since: first })).continuous, false)
+  t.equal((await node.broker.history('untouched', { limit: 10, since: untouched })).continuous, false, 'it might have been forgotten too')
+  for (let index = 0; index < 200_000; index++) await node.broker.history(`made up ${index}`, { limit: 1 })
+  t.same((await node.broker.history('first', { limit: 0 })).position, again, 'to ask for many names makes nothing forgotten')
+})
+
 t.test('an epoch is new at each start', async (t) => {
   const epochs = await Promise.all(Array.from({ length: 10 }, async () => (await (await new Node(new MemoryBroker(1000)).start(t)).publish('x', 'x')).epoch))
   t.equal(new Set(epochs).size, 10)

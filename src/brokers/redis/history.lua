@@ -3,7 +3,8 @@
 --   how many at most (0: none, -1: all), "reverse" or "", only the last so many or "", how many bytes at most
 -- Returns epoch, offset, earlier epochs, entries.
 local epoch, offset, earlier = open(ARGV[1])
-keep(KEYS[1], tonumber(ARGV[2]))
+-- Channels that nothing was ever published to are made up easily.
+keep(KEYS[1], offset == 0 and math.min(600, tonumber(ARGV[2])) or tonumber(ARGV[2]))
 local since, limit, reverse = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == 'reverse'
 local entries = {}
 if limit ~= 0 and not (reverse and since and since < 2) then

@@ -203,7 +203,8 @@ async function hasShardedPubSub (cluster: Cluster): Promise<boolean> {
 
 /** What an error of a connection says; one of several addresses has no message of its own. */
 export function reasonOf (error: Error & { code?: string, errors?: readonly Error[] }): string {
-  return error.message || error.errors?.[0]?.message || error.code || 'the connection is lost'
+  const reason = error.message || error.errors?.[0]?.message || error.code || 'the connection is lost'
+  return reason.replace(/\.$/, '')
 }
 
 function commandOf (name: ScriptName): string {

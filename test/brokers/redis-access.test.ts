@@ -1,0 +1,79 @@
+import { execFileSync } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import t, { type Test } from 'tap'
+import { RedisBroker } from '../../src/brokers/redis.ts'
+import { parseRedisUrl } from '../../src/brokers/redis-url.ts'
+import { connect, until } from '../helper.ts'
+import { freePort, runToEnd, startProcess } from '../process.ts'
+import { startRedis } from '../redis.ts'
+import { Node } from './contract.ts'
+
+const quiet = { info: () => {}, warn: () => {} }
+
+async function nodeAt (t: Test, redisUrl: string, redisPrefix = 'fanfare'): Promise<Node> {
+  return new Node(new RedisBroker({ redisUrl, redisPrefix, redisShardedPubsub: 'auto' }, quiet)).start(t)
+}
+
+t.test('addresses of Redis', async (t) => {
+  const single = { kind: 'single', tls: false, username: undefined, password: undefined, db: 0, master: undefined }
+  t.same(parseRedisUrl('redis://localhost'), { ...single, hosts: [{ host: 'localhost', port: 6379 }] })
+  t.same(parseRedisUrl('rediss://ada:p%40ss@h:1/3'), { ...single, tls: true, username: 'ada', password: 'p@ss', db: 3, hosts: [{ host: 'h', port: 1 }] })
+  t.same(parseRedisUrl('redis://:secret@[::1]:7/'), { ...single, password: 'secret', hosts: [{ host: '::1', port: 7 }] })
+  t.same(parseRedisUrl('redis+cluster://a,b:2'), { ...single, kind: 'cluster', hosts: [{ host: 'a', port: 6379 }, { host: 'b', port: 2 }] })
+  t.same(parseRedisUrl('redis+sentinel://a,b:2/main/4'), { ...single, kind: 'sentinel', master: 'main', db: 4, hosts: [{ host: 'a', port: 26_379 }, { host: 'b', port: 2 }] })
+  for (const url of ['', 'http://h', 'redis://', 'redis://a,b', 'redis://h/x', 'redis://h/1/2', 'redis+cluster://a/1', 'redis+sentinel://a', 'redis://h:port', 'redis://h:99999', 'localhost:6379']) {
+    t.equal(parseRedisUrl(url), undefined, url)
+  }
+})
+
+t.test('a wrong address stops the start with one sentence that does not show its password', async (t) => {
+  const { code, output } = await runToEnd(t, { REDIS_URL: 'redis://:hunter2@host:port' })
+  t.equal(code, 1)
+  t.match(output, /^REDIS_URL takes redis:\/\/host:6379\/0, .*, but got something else\n$/)
+  t.notMatch(output, /hunter2/)
+})
+
+t.test('a password; a wrong one is told in the log and by readiness, and shown nowhere', async (t) => {
+  const redis = await startRedis(t, ['--requirepass', 'open sesame'])
+  const right = await nodeAt(t, `redis://:open%20sesame@127.0.0.1:${redis.port}`)
+  t.equal((await right.publish('x', 'x')).offset, 1)
+  const server = await startProcess(t, { REDIS_URL: `redis://:wrong-word@127.0.0.1:${redis.port}` }, undefined, undefined, 503)
+  const ready = await fetch(`${server.url}/health/ready`)
+  t.equal(ready.status, 503)
+  t.match(await ready.json(), { status: 'unavailable', reason: /WRONGPASS/ })
+  t.match(server.output(), /Redis is away: WRONGPASS/)
+  t.notMatch(server.output(), /wrong-word/)
+})
+
+t.test('databases and prefixes keep deployments apart, Pub/Sub too', async (t) => {
+  const redis = await startRedis(t)
+  const nodes = await Promise.all([
+    nodeAt(t, `${redis.url}/0`), nodeAt(t, `${redis.url}/1`), nodeAt(t, redis.url, 'other')
+  ])
+  for (const { broker } of nodes) await broker.subscribe('x')
+  for (const [index, node] of nodes.entries()) t.equal((await node.publish('x', `from ${index}`)).offset, 1)
+  await until(() => nodes.every((node) => node.texts('x').length === 1))
+  t.same(nodes.map((node) => node.texts('x')), [['from 0'], ['from 1'], ['from 2']])
+  await nodes[0]?.broker.send('for my own')
+  await until(() => nodes[0]?.control.length === 1)
+  t.same(nodes.slice(1).map(({ control }) => control), [[], []])
+})
+
+t.test('TLS, with the certificate checked', async (t) => {
+  const dir = mkdtempSync(join(tmpdir(), 'fanfare-tls-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  const [key, certificate] = [join(dir, 'key.pem'), join(dir, 'certificate.pem')]
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', certificate, '-days', '2', '-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'], { stdio: 'ignore' })
+  const tlsPort = await freePort()
+  await startRedis(t, ['--tls-port', String(tlsPort), '--tls-cert-file', certificate, '--tls-key-file', key, '--tls-ca-cert-file', certificate, '--tls-auth-clients', 'no'])
+  const REDIS_URL = `rediss://127.0.0.1:${tlsPort}`
+  const { wsUrl } = await startProcess(t, { REDIS_URL, NODE_EXTRA_CA_CERTS: certificate })
+  const client = await connect(t, wsUrl)
+  client.ws.send('by TLS')
+  t.same(await client.hears(1), ['by TLS'])
+  const stranger = await startProcess(t, { REDIS_URL }, undefined, undefined, 503)
+  await until(() => /Redis is away: .*self.signed/i.test(stranger.output()))
+  t.equal((await fetch(`${stranger.url}/health/ready`)).status, 503)
+})
