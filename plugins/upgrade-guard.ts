@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import type { PluginSettings } from '../src/config.ts'
 import { fanfareError, type FanfareError } from '../src/errors.ts'
-import { originChecker } from '../src/auth/origin.ts'
+import { originGuard } from '../src/auth/origin.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -16,7 +16,7 @@ declare module 'fastify' {
  * come from a page of somebody else.
  */
 async function upgradeGuard (app: FastifyInstance, { allowedOrigins }: PluginSettings): Promise<void> {
-  const originAllowed = originChecker(allowedOrigins)
+  const originRefusal = originGuard(allowedOrigins)
   if (allowedOrigins.includes('*')) app.log.warn('ALLOWED_ORIGINS holds *: pages of any site may connect')
 
   app.addHook('onRoute', (route) => {
@@ -30,15 +30,8 @@ async function upgradeGuard (app: FastifyInstance, { allowedOrigins }: PluginSet
     // @fastify/websocket would answer 101 on any GET route, and then close.
     if (!request.routeOptions.config?.takesWebSocket) return fanfareError('FANFARE_NO_WEBSOCKET_HERE', request.url.split('?')[0])
     if (request.raw.httpVersion !== '1.1') return fanfareError('FANFARE_BAD_UPGRADE', `HTTP/${request.raw.httpVersion}`)
-    const { origin } = request.headers
-    if (origin !== undefined && !originAllowed(origin, ownOrigin(request))) return fanfareError('FANFARE_ORIGIN_REFUSED', JSON.stringify(origin))
+    return originRefusal(request)
   }
-}
-
-// As the browser sees us: protocol and host are those of X-Forwarded-* if a trusted proxy says so.
-function ownOrigin (request: FastifyRequest): string | undefined {
-  const url = `${request.protocol}://${request.host}`
-  return URL.canParse(url) ? new URL(url).origin : undefined
 }
 
 export default fp(upgradeGuard, { name: 'upgrade-guard', dependencies: ['websocket'] })

@@ -7,6 +7,7 @@ import createError from '@fastify/error'
 export const errorTable = {
   FANFARE_BAD_CHANNEL: [400, 'A channel name is 1 to 255 bytes of text without control characters; got %s'],
   FANFARE_BAD_DATA: [400, 'A publication is a string, a Buffer, or a value that JSON can hold; got %s'],
+  FANFARE_BAD_JSON: [400, 'The body must be JSON: %s'],
   FANFARE_BAD_FILTER: [400, 'Say whom to disconnect: an id, a user or a channel'],
   FANFARE_REFUSED_DATA: [400, 'Channel %s does not take this publication: %s'],
   FANFARE_NO_PRESENCE: [404, 'Channel %s does not keep who is in it (presence)'],
@@ -15,6 +16,8 @@ export const errorTable = {
   FANFARE_ORIGIN_REFUSED: [403, 'Pages of %s may not connect: add the origin to ALLOWED_ORIGINS, or name the reverse proxy in TRUST_PROXY'],
   FANFARE_NO_WEBSOCKET_HERE: [404, 'There is no WebSocket at %s; connect to /ws'],
   FANFARE_TOO_MANY_CHANNELS: [400, 'A connection may be in %s channels at most (MAX_CHANNELS)'],
+  FANFARE_LONG_CHANNELS: [400, 'The position in all channels of a stream must fit into %s bytes, and could take %s: ask for fewer channels, or shorter names'],
+  FANFARE_PIPELINED: [400, 'A stream cannot be asked for while an answer is due on the same connection'],
   FANFARE_TOO_MANY_FROM_ADDRESS: [429, 'Your address has all the connections that it may have (%s, MAX_CONNECTIONS_PER_IP)'],
   FANFARE_FULL: [503, 'This node has all the connections that it may have (%s, MAX_CONNECTIONS)'],
   FANFARE_UNAVAILABLE: [503, 'The broker cannot be reached: %s'],

@@ -1,4 +1,5 @@
 import picomatch from 'picomatch'
+import { fanfareError, type FanfareError } from '../errors.ts'
 
 // What browsers send: scheme, host and perhaps port, in lower case and nothing else. All other shapes are made up to
 // get past a pattern.
@@ -15,4 +16,31 @@ export function originChecker (allowed: readonly string[]): (origin: string, own
   if (allowed.length === 0) return (origin, own) => origin === own
   const matches = picomatch(allowed.map((pattern) => pattern.toLowerCase()), { nonegate: true, dot: true })
   return (origin) => ORIGIN.test(origin) && !origin.includes('..') && matches(origin)
+}
+
+/** What of a request says which page it comes from. */
+interface Request {
+  readonly headers: { readonly origin?: string | undefined }
+  readonly protocol: string
+  readonly host: string
+}
+
+/**
+ * Makes the function that says why a request may not come from the page that it comes from, if so. One without Origin may.
+ *
+ * @param allowed as for `originChecker`
+ * @returns a function that returns FANFARE_ORIGIN_REFUSED, or nothing
+ */
+export function originGuard (allowed: readonly string[]): (request: Request) => FanfareError | undefined {
+  const isAllowed = originChecker(allowed)
+  return (request) => {
+    const { origin } = request.headers
+    if (origin !== undefined && !isAllowed(origin, ownOrigin(request))) return fanfareError('FANFARE_ORIGIN_REFUSED', JSON.stringify(origin))
+  }
+}
+
+// As the browser sees us: protocol and host are those of X-Forwarded-* if a trusted proxy says so.
+function ownOrigin ({ protocol, host }: Request): string | undefined {
+  const url = `${protocol}://${host}`
+  return URL.canParse(url) ? new URL(url).origin : undefined
 }

@@ -105,7 +105,8 @@ export class FanOut {
     const { connection } = subscription
     const { transport } = connection
     const { bufferedBytes } = transport
-    if (bufferedBytes > this.#maxBufferedBytes) {
+    // Who has missed something is told of it before anything newer comes.
+    if (bufferedBytes > this.#maxBufferedBytes || subscription.skipped > 0) {
       this.#tooSlow(subscription, count)
       return
     }

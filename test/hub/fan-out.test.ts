@@ -174,6 +174,22 @@ t.test('a slow receiver that is not cut hears a part of the channel in order, an
   t.strictSame(transport.lines.slice(before - 1), [`red ${before - 1}`, `red skipped ${100 - before}`, 'red after'])
 })
 
+t.test('nothing newer comes to a slow receiver before it is told what it missed, even if there is room again', async (t) => {
+  const manager = managerOf({}, { slowReceiver: 'drop' })
+  const transport = new TestTransport()
+  manager.open(transport, linesEncoding(false), { address: 'x' }, ['red'])
+  transport.bufferedBytes = 1000
+  manager.publish('red', 'missed')
+  await nextTurn()
+  transport.bufferedBytes = 10
+  manager.publish('red', 'newer')
+  await nextTurn()
+  transport.drain()
+  manager.publish('red', 'newest')
+  await nextTurn()
+  t.strictSame(transport.lines, ['red skipped 2', 'red newest'])
+})
+
 t.test('a flush of very many receivers lets the loop turn, and keeps the order for who joins, leaves or is told something between', async (t) => {
   const manager = managerOf()
   const encoding = linesEncoding(false)

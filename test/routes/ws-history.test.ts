@@ -92,6 +92,19 @@ for (const [store, optionsOf] of Object.entries(stores)) {
       t.same(client.texts.map((text) => text.split(' ')[0]), [...Array.from({ length: 400 }, (_none, index) => String(index)), 'live'])
     })
 
+    t.test('a client that is cut while its history waits for it leaves nothing behind', async (t) => {
+      const channel = fresh()
+      const { app, wsUrl } = await start(t, { ...await optionsOf(t), historySize: 400, maxBufferedBytes: 1_000_000, compression: false })
+      await until(() => app.connections.trouble === undefined)
+      for (let index = 0; index < 400; index++) await app.connections.publish(channel, Buffer.alloc(50_000))
+      const client = await connect(t, `${wsUrl}?channel=${channel}&history=400`)
+      await client.hears(1)
+      client.ws.pause()
+      t.same([app.connections.count, app.connections.channelCount], [1, 1])
+      client.ws.terminate()
+      await until(() => app.connections.count === 0 && app.connections.channelCount === 0)
+    })
+
     t.test('echo=false leaves one\'s own out of the history of the moment too', async (t) => {
       const channel = fresh()
       await publish(channel, 2)

@@ -1,0 +1,158 @@
+import type { OutgoingHttpHeaders } from 'node:http'
+import type { Writable } from 'node:stream'
+import { setTimeout as wait } from 'node:timers/promises'
+import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
+import type { FastifyRequest } from 'fastify'
+import { Type, type Static } from 'typebox'
+import { originGuard } from '../src/auth/origin.ts'
+import type { PluginSettings } from '../src/config.ts'
+import { fanfareError } from '../src/errors.ts'
+import type { Connection } from '../src/hub/connection.ts'
+import type { ConnectionManager } from '../src/hub/connection-manager.ts'
+import type { Position } from '../src/hub/publication.ts'
+import { beginStream, SseTransport } from '../src/transports/sse.ts'
+import { NOWHERE, opening, parsePositions, POSITION_BYTES, SseEncoding, SseEncodingForSeveral } from '../src/transports/sse-encoding.ts'
+
+// nginx takes 8 KiB for one header, and Node 16 KiB for all of them and the URL, which holds the names too.
+const MAX_ID_BYTES = 7500
+// Clients that were cut together do not come back together.
+const RETRY_MS = 2000
+const RETRY_SPREAD_MS = 2000
+// What a stopping node gives those that it has closed, beyond the drain, to take their last bytes.
+const LAST_BYTES_MS = 1000
+// What is noted for a client that has gone: there is no goodbye (the code that a WebSocket has for that).
+const GONE = 1006
+
+const HEADERS = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache, no-transform',
+  // nginx passes on at once what comes.
+  'x-accel-buffering': 'no'
+}
+
+const querystring = Type.Object({
+  channel: Type.Optional(Type.Union([Type.String(), Type.Array(Type.String())])),
+  history: Type.Integer({ minimum: 0, default: 0 }),
+  lastEventId: Type.Optional(Type.String())
+})
+
+/** Where a client begins to hear its channels. */
+interface Beginning {
+  /** A channel without a position begins with its history. */
+  readonly positions: Map<string, Position>
+  /** Channels that the client comes back to. */
+  readonly resumed: Set<string>
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** Where the client of an event stream begins. */
+    sseBeginning: Beginning | null
+  }
+}
+
+/** `/sse`: what is published to a channel, as server-sent events. */
+const sse: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { allowedOrigins, maxChannels }) => {
+  const { connections } = app
+  const originRefusal = originGuard(allowedOrigins)
+  const encodings = { fresh: new SseEncoding(false), resuming: new SseEncoding(true) }
+  const streams = new Set<Writable>()
+  app.decorateRequest('sseBeginning', null)
+
+  // The connections have been closed by now; the last events may still be on their way.
+  app.addHook('preClose', async () => {
+    await Promise.race([Promise.all(Array.from(streams, closed)), wait(LAST_BYTES_MS, undefined, { ref: false })])
+    for (const stream of streams) stream.destroy()
+  })
+
+  app.get('/sse', {
+    exposeHeadRoute: false,
+    schema: { querystring },
+    onRequest: (request, reply, done) => {
+      const { origin } = request.headers
+      const refusal = originRefusal(request)
+      if (origin !== undefined && !refusal) reply.headers({ 'access-control-allow-origin': origin, vary: 'Origin' })
+      done(refusal)
+    },
+    preHandler: [
+      async (request) => {
+        const channels = channelsOf(request.query)
+        const refusal = connections.refusalOf(peerOf(request), channels) ?? idRefusal(channels)
+        if (refusal) throw refusal
+        request.sseBeginning = await beginningOf(connections, channels, idOf(request), request.query.history, maxChannels)
+      },
+      // With a callback: between the last check and `open` no other connection may come in.
+      (request, _reply, done) => connections.admit(peerOf(request), channelsOf(request.query), done)
+    ]
+  }, (request, reply) => {
+    const channels = channelsOf(request.query)
+    const { positions, resumed } = request.sseBeginning as Beginning
+    // It would be the socket of another answer.
+    if (!reply.raw.socket) throw fanfareError('FANFARE_PIPELINED')
+    reply.headers(HEADERS).hijack()
+    if (request.raw.socket.destroyed) return
+    const retryMs = Math.round(RETRY_MS + Math.random() * RETRY_SPREAD_MS)
+    const stream = beginStream(reply.raw, reply.getHeaders() as OutgoingHttpHeaders, opening(channels, retryMs, positions))
+    const shared = resumed.size > 0 ? encodings.resuming : encodings.fresh
+    const encoding = channels.length === 1 ? shared : new SseEncodingForSeveral(positions, resumed)
+    const connection = connections.open(new SseTransport(stream), encoding, peerOf(request), channels, { positions, last: request.query.history })
+    follow(stream, connection)
+  })
+
+  // By itself, so that what it leaves behind holds nothing of the request.
+  function follow (stream: Writable, connection: Connection): void {
+    streams.add(stream)
+    // Half a connection is of no use to anybody.
+    stream.once('end', () => stream.destroy())
+    stream.once('close', () => {
+      streams.delete(stream)
+      connections.closed(connection, GONE)
+    })
+  }
+}
+
+// `once` of node:events would reject when a stream fails.
+async function closed (stream: Writable): Promise<void> {
+  await new Promise((resolve) => stream.on('close', resolve))
+}
+
+async function beginningOf (connections: ConnectionManager, channels: readonly string[], id: string | undefined, history: number, maxChannels: number): Promise<Beginning> {
+  const positions = new Map<string, Position>()
+  const resumed = new Set<string>()
+  const brought = id ? parsePositions(id, maxChannels) : new Map<string, Position>()
+  await Promise.all(channels.map(async (channel) => {
+    const known = brought ? brought.get(channel) : NOWHERE
+    if (known) resumed.add(channel)
+    const position = known ?? await freshPosition(connections, channel, history)
+    if (position) positions.set(channel, position)
+  }))
+  return { positions, resumed }
+}
+
+// Nothing if there is a history to begin with.
+async function freshPosition (connections: ConnectionManager, channel: string, history: number): Promise<Position | undefined> {
+  const { position, publications } = await connections.history(channel, { limit: Math.min(history, 1), reverse: true })
+  return publications.length === 0 ? position : undefined
+}
+
+// An EventSource that comes back by itself has the latest in the header, and in the URL still what it was opened with.
+function idOf ({ headers, query }: { headers: FastifyRequest['headers'], query: Static<typeof querystring> }): string | undefined {
+  const header = headers['last-event-id']
+  return typeof header === 'string' && header !== '' ? header : query.lastEventId
+}
+
+function idRefusal (channels: readonly string[]): Error | undefined {
+  let bytes = 0
+  for (const channel of channels) bytes += encodeURIComponent(channel).length + POSITION_BYTES
+  if (bytes > MAX_ID_BYTES) return fanfareError('FANFARE_LONG_CHANNELS', MAX_ID_BYTES, bytes)
+}
+
+function peerOf ({ ip }: { ip: string }): { address: string } {
+  return { address: ip }
+}
+
+function channelsOf ({ channel = 'broadcast' }: { channel?: string | string[] }): string[] {
+  return Array.isArray(channel) ? [...new Set(channel)] : [channel]
+}
+
+export default sse
