@@ -107,6 +107,23 @@ export async function brokerContract (t: Test, make: () => Broker): Promise<void
     t.same((await texts({ limit: 10, since: at(12, 'other') }) as unknown[])[1], false, 'another epoch')
   })
 
+  t.test('a history is exact also where much was published at once', async (t) => {
+    const node = await new Node(make()).start(t)
+    const channel = unique()
+    await Promise.all(Array.from({ length: 300 }, (_none, index) => node.publish(channel, String(index + 1), { historySize: 10 })))
+    const { position: { epoch } } = await node.broker.history(channel, { limit: 0 })
+    const texts = async (query: Parameters<Broker['history']>[1]): Promise<string> =>
+      (await node.broker.history(channel, query)).publications.map(({ data }) => String(data)).join(' ')
+    t.equal(await texts({ limit: Infinity }), '291 292 293 294 295 296 297 298 299 300')
+    t.equal(await texts({ limit: 2 }), '291 292')
+    t.equal(await texts({ limit: 2, reverse: true }), '300 299')
+    t.equal(await texts({ limit: 10, last: 3 }), '298 299 300')
+    t.equal(await texts({ limit: 2, since: { epoch, offset: 295 } }), '296 297')
+    t.equal(await texts({ limit: 2, since: { epoch, offset: 295 }, reverse: true }), '294 293')
+    t.equal((await node.broker.history(channel, { limit: 10, since: { epoch, offset: 289 } })).continuous, false)
+    t.equal((await node.broker.history(channel, { limit: 10, since: { epoch, offset: 290 } })).continuous, true)
+  })
+
   t.test('history is gone after its time, the position is not', async (t) => {
     const node = await new Node(make()).start(t)
     const channel = unique()

@@ -44,15 +44,19 @@ export function decodeHeard (message: Buffer): Heard {
 }
 
 /** What history.lua returns. */
-export type HistoryReply = [epoch: Buffer, offset: number, earlier: Buffer, entries: [id: Buffer, fields: [Buffer, Buffer]][]]
+export type HistoryReply = [epoch: Buffer, offset: number, earlier: Buffer, size: number, entries: [id: Buffer, fields: Buffer[]][]]
 
-/** Reads what history.lua returns; the entries are in order of their offsets afterwards, also if they were asked for in reverse. */
-export function decodeHistory ([epochBytes, offset, earlier, entries]: HistoryReply, reverse: boolean): Stream {
+/** Reads what history.lua returns; the publications are in order of their offsets afterwards, also if they were asked for in reverse. */
+export function decodeHistory ([epochBytes, offset, earlier, size, entries]: HistoryReply, reverse: boolean): Stream {
   const epoch = epochBytes.toString()
-  const publications = entries.map(([id, [, bytes]]) => decodePublication(bytes, { epoch, offset: Number.parseInt(id.toString()) }))
-  return {
-    position: { epoch, offset },
-    publications: reverse ? publications.reverse() : publications,
-    earlier: earlier.length > 0 ? earlier.toString().split(',').map(positionOf) : []
+  const publications: Publication[] = []
+  for (const [id, fields] of reverse ? entries.reverse() : entries) {
+    const count = fields.length / 2
+    const first = Number.parseInt(id.toString()) - count + 1
+    for (let index = 0; index < count; index++) {
+      // The channel keeps no more, though the oldest entry may.
+      if (first + index > offset - size) publications.push(decodePublication(fields[2 * index + 1] as Buffer, { epoch, offset: first + index }))
+    }
   }
+  return { position: { epoch, offset }, publications, earlier: earlier.length > 0 ? earlier.toString().split(',').map(positionOf) : [] }
 }

@@ -11,7 +11,7 @@ if time[1] * 1000 + time[2] / 1000 > tonumber(ARGV[2]) then return redis.error_r
 local epoch, offset = open(ARGV[1])
 local size, seconds = tonumber(ARGV[5]), tonumber(ARGV[6])
 local first = offset + 1
-local positions, published = {}, {}
+local positions, published, stored = {}, {}, {}
 for at = 9, #ARGV, 3 do
   local key = KEYS[tonumber(ARGV[at])]
   local position = key and redis.call('GET', key)
@@ -19,7 +19,8 @@ for at = 9, #ARGV, 3 do
     local pastHistory, publication = ARGV[at + 1] == '1', ARGV[at + 2]
     if not pastHistory then
       offset = offset + 1
-      if size > 0 then redis.call('XADD', KEYS[2], 'MAXLEN', size, offset .. '-0', 'p', publication) end
+      stored[#stored + 1] = 'p'
+      stored[#stored + 1] = publication
     end
     position = epoch .. ':' .. offset
     published[#published + 1] = (pastHistory and 'U' or 'N') .. struct.pack('>I4', #publication) .. publication
@@ -28,9 +29,13 @@ for at = 9, #ARGV, 3 do
   positions[#positions + 1] = position
 end
 if offset >= first then
-  redis.call('HSET', KEYS[1], 'o', offset)
+  if size > 0 then
+    -- What is left of an older entry beyond the size is not given out.
+    redis.call('XADD', KEYS[2], 'MINID', '=', math.max(0, offset - size + 1), offset .. '-0', unpack(stored))
+    redis.call('EXPIRE', KEYS[2], seconds)
+  end
+  redis.call('HSET', KEYS[1], 'o', offset, 's', size)
   redis.call('EXPIRE', KEYS[1], ARGV[7])
-  if size > 0 then redis.call('EXPIRE', KEYS[2], seconds) end
 end
 if #published > 0 then redis.call(ARGV[3], ARGV[4], epoch .. ':' .. first .. '\n' .. table.concat(published)) end
 return positions
