@@ -1,0 +1,66 @@
+import t, { type Test } from 'tap'
+import { connect, connectMany, start, until, type Running } from './helper.ts'
+import { startRedis } from './redis.ts'
+
+async function twoNodes (t: Test): Promise<[Running, Running]> {
+  const { url } = await startRedis(t)
+  const nodes = await Promise.all([start(t, { redisUrl: url }), start(t, { redisUrl: url })]) as [Running, Running]
+  await until(() => nodes.every(({ app }) => app.connections.nodes().length === 2))
+  return nodes
+}
+
+t.test('channels, presence and their counts are those of all nodes', async (t) => {
+  const [one, two] = await twoNodes(t)
+  await connectMany(t, `${one.wsUrl}?channel=red`, 3)
+  const [leaving] = await connectMany(t, `${two.wsUrl}?channel=red`, 2)
+  await connect(t, `${two.wsUrl}?channel=blue`)
+  for (const { app } of [one, two]) {
+    await until(async () => (await app.connections.presenceStats('red')).clients === 5)
+    t.same(Object.fromEntries(await app.connections.channels()), { red: 5, blue: 1 })
+    t.same(Object.fromEntries(await app.connections.channels('b*')), { blue: 1 })
+    t.same(await app.connections.presenceStats('red'), { clients: 5, users: 1 })
+    t.equal(new Set((await app.connections.presence('red')).map(({ client }) => client)).size, 5)
+  }
+  leaving?.ws.terminate()
+  await until(async () => (await one.app.connections.presenceStats('red')).clients === 4)
+  t.equal((await one.app.connections.channels('red')).get('red'), 4)
+})
+
+t.test('disconnect closes those who are meant on all nodes within a second, and nobody else', async (t) => {
+  const [one, two] = await twoNodes(t)
+  const meant = [await connect(t, `${one.wsUrl}?channel=red`), ...await connectMany(t, `${two.wsUrl}?channel=red`, 2)]
+  const spared = await connect(t, `${two.wsUrl}?channel=blue`)
+  const closed = Promise.all(meant.map((client) => client.closed()))
+  const started = performance.now()
+  t.equal(await one.app.connections.disconnect({ channel: 'red' }, { code: 4001, reason: 'out' }), 3)
+  t.same(await closed, Array(3).fill({ code: 4001, reason: 'out' }))
+  const ms = Math.round(performance.now() - started)
+  t.ok(ms <= 1000, `all closed after ${ms} ms`)
+  t.equal(spared.ws.readyState, spared.ws.OPEN)
+  t.equal(two.app.connections.count, 1)
+})
+
+t.test('nodes know each other, and who has gone', async (t) => {
+  const [one, two] = await twoNodes(t)
+  await connect(t, `${two.wsUrl}?channel=red&channel=blue`)
+  const [self] = one.app.connections.nodes()
+  t.match(self, { num_clients: 0, version: /^\d/ })
+  await until(() => one.app.connections.nodes().some(({ num_clients: clients, num_channels: channels, num_subs: subscriptions }) => clients === 1 && channels === 2 && subscriptions === 2))
+  await two.app.close()
+  await until(() => one.app.connections.nodes().length === 1)
+  t.same(Object.fromEntries(await one.app.connections.channels()), {})
+})
+
+t.test('without Redis other nodes cannot be asked, and that is said', async (t) => {
+  const redis = await startRedis(t)
+  const { app, wsUrl } = await start(t, { redisUrl: redis.url })
+  await until(() => app.connections.trouble === undefined)
+  const client = await connect(t, wsUrl)
+  const closed = client.closed()
+  await redis.kill()
+  await until(() => app.connections.trouble !== undefined)
+  await t.rejects(app.connections.channels(), { code: 'FANFARE_UNAVAILABLE', statusCode: 503 })
+  await t.rejects(app.connections.presence('broadcast'), { code: 'FANFARE_UNAVAILABLE' })
+  await t.rejects(app.connections.disconnect({ channel: 'broadcast' }), { code: 'FANFARE_UNAVAILABLE' })
+  t.equal((await closed).code, 3503, 'those of this node are closed all the same')
+})
