@@ -3,7 +3,7 @@
 
 import { HELP, readOptions } from './lib/options.js'
 import { peers } from './lib/peers.js'
-import { scenarios, small } from './lib/scenarios.js'
+import { scaled, scenarios, small } from './lib/scenarios.js'
 import { measure } from './lib/measure.js'
 import { summarize } from './lib/summary.js'
 import { judge } from './lib/bars.js'
@@ -17,17 +17,19 @@ const say = (/** @type {string} */ line) => process.stderr.write(line + '\n')
 /** @param {ReturnType<typeof readOptions>} options */
 async function main (options) {
   const cases = scenarios.filter(({ key }) => options.scenarios.includes(key)).flatMap(({ cases }) => cases)
-    .map((whole) => options.smoke ? small(whole) : whole)
+    .map((whole) => scaled(options.smoke ? small(whole) : whole, options))
   const date = new Date()
-  const measured = await measure(cases, peers.filter(({ name }) => options.peers.includes(name)), options.rounds, say)
+  const wanted = peers.filter(({ name }) => options.peers.includes(name) && cases.some((what) => what.peers?.includes(name) ?? true))
+  const measured = await measure(cases, wanted, options.rounds, say)
   const results = summarize(measured.runs)
   const bars = options.smoke ? [] : judge(results)
-  printTables(cases, results, measured.peers, bars)
+  printTables(cases, measured, results, bars)
   const report = { date: date.toISOString(), machine: machine(), rounds: options.rounds, peers: measured.peers, results, bars, runs: measured.runs }
   save(report, options, say)
   if (options.whole && options.plots) drawPlots(report, say)
-  const missing = options.required.filter((name) => measured.peers[name].notRun !== undefined)
-  return missing.length > 0 || results.some(({ failures }) => failures.length > 0) ? 1 : 0
+  const missing = options.required.some((name) => measured.peers[name]?.notRun !== undefined) ||
+    (options.named && cases.some(({ name }) => !results.some((result) => result.case === name)))
+  return missing || results.some(({ failures }) => failures.length > 0) ? 1 : 0
 }
 
 try {

@@ -15,12 +15,12 @@ t.before(async () => {
 t.test('a smoke run of the benchmark ends well: every receiver got every message in order', async (t) => {
   const { stdout, stderr } = await run(process.execPath, ['bench/run.js', '--smoke'], { env })
   for (const scenario of ['a', 'b', 'c', 'd']) {
-    for (const peer of ['fanfare', 'ws']) t.match(stderr, new RegExp(`${scenario} ${peer} 1: [\\d.]+ us a delivery`))
+    for (const peer of ['fanfare', 'fanfare-redis', 'ws']) t.match(stderr, new RegExp(`${scenario} ${peer} 1: [\\d.]+ us a delivery`))
   }
   t.match(stdout, /CPU us\/delivery/)
 })
 
-t.test('its load generator finds out a server that loses, doubles, swaps or alters a message', async (t) => {
+t.test('its load generator finds out a server that loses, doubles, swaps or alters a message, or recovers wrongly', async (t) => {
   const { stdout } = await run('npm', ['test', '--prefix', 'bench'], { env })
   t.match(stdout, /^(#|ℹ) fail 0$/m)
 })

@@ -6,6 +6,7 @@ const CPU = 'cpuPerDelivery'
  * @typedef {object} Bar
  * @property {string} case
  * @property {string} metric
+ * @property {string} [of] whose figure it is, if not plain fanfare's
  * @property {string} [peer] to compare with; without one the number itself is the value
  * @property {string} [peerCase] the peer's case, if it is another
  * @property {number} limit
@@ -34,6 +35,9 @@ export const bars = [
   { case: 'g', metric: 'memoryPerConnection', peer: 'fastify-websocket', limit: 1, below: true, text: 'less than @fastify/websocket' },
   { case: 'g', metric: 'idleShare', limit: 0.03, text: 'heartbeats at most 3 % of a core' },
   { case: 'h', metric: 'cpuPerConnection', peer: 'fastify-websocket', limit: 1.1, text: 'at most 1.1 x @fastify/websocket' },
+  { ...ratio('b', 'fanfare', 1.15, 'the Redis broker at most 1.15 x memory'), of: 'fanfare-redis' },
+  { case: 'publish-1', of: 'fanfare-redis', metric: 'commandsPerPublication', limit: 0.1, text: 'at most 1 command to Redis for 10 publications' },
+  { case: 'jitter', of: 'fanfare-redis', metric: 'missing', limit: 0, text: 'everything delivered, in order, none twice' },
   ...['rocket', 'centrifugo'].flatMap((peer) => ['b', 'c', 'd'].map((what) => ({ ...ratio(what, peer, 1, `cheaper than ${peer}`), below: true })))
 ]
 
@@ -43,10 +47,11 @@ export const bars = [
  */
 export function judge (results) {
   const find = (/** @type {string} */ what, /** @type {string} */ peer) => results.find((result) => result.case === what && result.peer === peer)
-  return bars.filter((bar) => find(bar.case, 'fanfare') !== undefined).map((bar) => {
-    const own = find(bar.case, 'fanfare')
+  return bars.filter(({ case: what, of = 'fanfare' }) => find(what, of) !== undefined).map((bar) => {
+    const { of = 'fanfare' } = bar
+    const own = find(bar.case, of)
     const other = bar.peer === undefined ? undefined : find(bar.peerCase ?? bar.case, bar.peer)
-    if (own[bar.metric] === undefined || own.failures.length > 0) return { ...bar, missing: 'fanfare has no good result' }
+    if (own[bar.metric] === undefined || own.failures.length > 0) return { ...bar, missing: `${of} has no good result` }
     if (bar.peer !== undefined && other?.[bar.metric] === undefined) return { ...bar, missing: `${bar.peer} was not run` }
     const value = bar.peer === undefined ? own[bar.metric] : own[bar.metric] / other[bar.metric]
     return { ...bar, value, met: bar.below ? value < bar.limit : value <= bar.limit }

@@ -3,6 +3,9 @@
 import { runOne } from './run-one.js'
 import { DISTURBED, oneLine } from './words.js'
 
+/** Seconds. Longer runs are announced. */
+const LONG = 20
+
 /**
  * @typedef {object} Run
  * @property {string} case
@@ -44,6 +47,7 @@ export async function measure (cases, wanted, rounds, say) {
   /** @type {Run[]} */
   const runs = []
   for (const { what, round, peer } of plan) {
+    if (what.job.seconds > LONG) say(`        ${what.name} ${peer.name} ${round} takes ${what.job.seconds} s and some more`)
     let result = await runOne(peer, what)
     if (result.otherShare > DISTURBED && result.failures.length === 0 && !what.small) {
       say(`        ${what.name} ${peer.name} ${round}: ${oneLine(result)}: once more`)

@@ -4,7 +4,9 @@ import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import { bunFile, prepareBun } from './prepare/bun.js'
 import { centrifugoFile, prepareCentrifugo } from './prepare/centrifugo.js'
+import { redisVersion } from './prepare/redis.js'
 import { prepareRocket, rocketFile } from './prepare/rocket.js'
+import { HOST } from './ports.js'
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url))
 const MODULES = fileURLToPath(new URL('../node_modules/', import.meta.url))
@@ -21,6 +23,8 @@ const PEERS = fileURLToPath(new URL('../peers/', import.meta.url))
  * @property {'plain' | 'socket.io' | 'centrifuge'} protocol
  * @property {() => Promise<string> | string} prepare builds it where that is needed; gives its version, or throws the reason why it cannot run
  * @property {(place: Place) => import('./children.js').Command} command
+ * @property {boolean} [redis] it gets a Redis of its own, as REDIS_URL in its environment
+ * @property {(port: number) => Promise<boolean>} [ready] whether it can be used, where listening does not say so
  */
 
 /**
@@ -62,6 +66,18 @@ const fanfare = {
   command: node(`${ROOT}dist/src/server.js`)
 }
 
+/**
+ * The same server with its other broker.
+ * @type {Peer}
+ */
+const fanfareRedis = {
+  ...fanfare,
+  name: 'fanfare-redis',
+  prepare: async () => `${await fanfare.prepare()} with Redis ${await redisVersion()}`,
+  redis: true,
+  ready: (port) => fetch(`http://${HOST}:${port}/health/ready`).then(({ ok }) => ok, () => false)
+}
+
 /** @type {Peer} */
 const centrifugo = {
   name: 'centrifugo',
@@ -77,6 +93,7 @@ const centrifugo = {
 /** @type {Peer[]} */
 export const peers = [
   fanfare,
+  fanfareRedis,
   installed('@fastify/websocket', 'fastify-websocket.js'),
   installed('ws', 'ws.js'),
   { ...installed('socket.io', 'socket-io.js'), name: 'socket.io', protocol: 'socket.io' },

@@ -17,7 +17,17 @@ const lockstep = { ...fanout, senders: 10, pace: echoes(1) }
 const position = { ...fanout, receivers: 500, senders: 10, bytes: 1024, payload: 'json', pace: { kind: 'clock', perSecond: 200, most: 20 } }
 const idle = { kind: 'idle', connections: 15_000, seconds: 30 }
 const connects = { kind: 'connects', connections: 10_000, warmUp: 3000 }
+const jitter = { kind: 'jitter', clients: 2000, perChannel: 20, perSecond: 2, bytes: 64, seconds: 120, connectedSeconds: 15, awaySeconds: 2, patience: 15 }
+/** 1,010 connections: senders hear their channel as well. */
+const apart = { ...lockstep, receivers: 1010, apart: true }
+/** About as many messages are under way in each: what Redis is asked for at once, and not the senders, should be the limit. */
+const publishing = (/** @type {number} */ senders, /** @type {number} */ inFlight, /** @type {object} */ channels) =>
+  ({ ...fanout, receivers: senders, senders, pace: echoes(inFlight), per: 'publications', ...channels })
 const SIZES = [10, 100, 1000, 5000, 15_000]
+
+/** Brokers with a memory of their own, and with one that nodes share. */
+const BROKERS = ['fanfare', 'fanfare-redis']
+const CLUSTER = { peers: ['fanfare-redis'], nodes: 2 }
 
 /** Peers that compress as their users switch it on: with one option. */
 const COMPRESSING = ['fanfare', 'ws', 'fastify-websocket', 'socket.io', 'bun']
@@ -30,6 +40,9 @@ const COMPRESSING = ['fanfare', 'ws', 'fastify-websocket', 'socket.io', 'bun']
  * @property {string[]} [peers] only these
  * @property {number} [rounds] at most so many
  * @property {Record<string, string>} [env] for the server
+ * @property {number} [nodes] of the server, if more than one
+ * @property {string} [table] how it is shown, if not like others of its kind
+ * @property {object} [smaller] what is less where it is made small
  * @property {boolean} [small] for correctness only
  *
  * @typedef {object} Scenario
@@ -62,8 +75,55 @@ export const scenarios = [
       job: { ...lockstep, receivers },
       rounds: 1
     }))
+  },
+  {
+    key: 'cluster',
+    cases: [
+      { name: 'cluster-b', title: '2 nodes, 10 senders in lockstep on one, 1,000 receivers on the other', job: apart, table: 'cluster', ...CLUSTER },
+      { name: 'cluster-e', title: '2 nodes, 10 senders on one, 1,000 receivers on the other, 200 messages/s by the clock', job: { ...apart, pace: { kind: 'clock', perSecond: 200, most: 400 } }, table: 'cluster', ...CLUSTER }
+    ]
+  },
+  {
+    key: 'publish',
+    cases: [
+      { name: 'publish-1', title: 'publishing into 1 channel, 10 senders with 100 messages in flight', job: publishing(10, 100, {}), table: 'publish', peers: BROKERS, smaller: { receivers: 10 } },
+      {
+        name: 'publish-1000',
+        title: 'publishing into 1,000 channels, a sender in each with 4 messages in flight',
+        job: publishing(1000, 4, { channels: 1000, channelsEach: 1 }),
+        table: 'publish',
+        peers: BROKERS,
+        smaller: { receivers: 40, senders: 40, channels: 40, channelsEach: 1 }
+      }
+    ]
+  },
+  {
+    key: 'jitter',
+    cases: [{
+      name: 'jitter',
+      title: 'clients over 2 nodes that are cut off again and again',
+      job: jitter,
+      rounds: 1,
+      ...CLUSTER,
+      // 40 messages a second while a client is away for 2 s are 80: the default of 100 leaves no time for coming back.
+      env: { HISTORY_SIZE: '1000' },
+      smaller: { clients: 60, seconds: 4, connectedSeconds: 1, awaySeconds: 0.2, patience: 3 }
+    }]
   }
 ]
+
+/**
+ * The jitter profile with so many clients or for so long.
+ * @param {Case} whole
+ * @param {{ clients?: number, minutes?: number }} options
+ * @returns {Case}
+ */
+export function scaled (whole, { clients, minutes }) {
+  const { job } = whole
+  if (job.kind !== 'jitter') return whole
+  const wanted = { ...job, clients: clients ?? job.clients, seconds: minutes === undefined ? job.seconds : minutes * 60 }
+  return { ...whole, title: `${wanted.clients.toLocaleString('en')} ${whole.title}, for ${wanted.seconds} s`, job: wanted }
+}
 
 /**
  * Small and quick, to see that everything works and nothing is lost.
@@ -71,8 +131,8 @@ export const scenarios = [
  * @returns {Case}
  */
 export function small (whole) {
-  const { job } = whole
-  const senders = Math.min(job.senders, 10)
+  const { job, smaller } = whole
   const channels = job.channels === undefined ? {} : { channels: 20, channelsEach: 5 }
-  return { ...whole, small: true, title: `${whole.title} (made small)`, job: { ...job, ...channels, receivers: 40, senders, warmUp: 0.1, seconds: 0.3 } }
+  const less = { receivers: 40, senders: Math.min(job.senders, 10), ...channels, warmUp: 0.1, seconds: 0.3, ...smaller }
+  return { ...whole, small: true, title: `${whole.title} (made small)`, job: { ...job, ...less } }
 }

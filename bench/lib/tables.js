@@ -1,76 +1,25 @@
 /** The terminal's tables. */
 
-import Table from 'cli-table3'
-import { figure, mebibytes, notes, percent } from './words.js'
-
-/**
- * @typedef {[string, (result: any, first: any) => string]} Column
- */
-
-/** @type {Column} */
-const NOTE = ['notes', (result) => result.failures.length > 0 ? `WRONG: ${result.failures[0]}` : notes(result).join(', ')]
-
-/** @param {string} metric */
-const relative = (metric) => (/** @type {any} */ result, /** @type {any} */ own) =>
-  own === undefined || own === result ? '' : `${figure(result[metric] / own[metric])} x`
-
-/** @type {Record<string, Column[]>} */
-const columns = {
-  fanout: [
-    ['CPU us/delivery', (result) => figure(result.cpuPerDelivery)],
-    ['to fanfare', relative('cpuPerDelivery')],
-    ['deliveries/s', (result) => figure(result.deliveriesPerSecond)],
-    ['p50 ms', (result) => figure(result.p50)],
-    ['p99 ms', (result) => figure(result.p99)],
-    ['p99.9 ms', (result) => figure(result.p999)],
-    ['peak MiB', (result) => mebibytes(result.peakMemory)],
-    ['server', (result) => percent(result.serverShare)],
-    ['load', (result) => percent(result.loaderShare)],
-    NOTE
-  ],
-  idle: [
-    ['kB/connection', (result) => figure(result.memoryPerConnection / 1000)],
-    ['to fanfare', relative('memoryPerConnection')],
-    ['resident MiB', (result) => mebibytes(result.memory)],
-    ['CPU while idle', (result) => `${figure(result.idleShare * 100)} %`],
-    NOTE
-  ],
-  connects: [
-    ['CPU us/connect', (result) => figure(result.cpuPerConnection)],
-    ['to fanfare', relative('cpuPerConnection')],
-    ['connects/s', (result) => figure(result.connectsPerSecond)],
-    ['server', (result) => percent(result.serverShare)],
-    ['load', (result) => percent(result.loaderShare)],
-    NOTE
-  ]
-}
-
-/**
- * @param {Column} column
- * @param {any} result
- * @param {any} own
- */
-const cell = (column, result, own) => result.failures.length > 0 && column !== NOTE ? '' : column[1](result, own)
+import { NOTE, cell, columnsOf } from './columns.js'
+import { emptyTable } from './empty-table.js'
+import { jitterReport } from './jitter-report.js'
+import { figure } from './words.js'
 
 /**
  * @param {import('./scenarios.js').Case} what
  * @param {any[]} results
  */
 function caseTable (what, results) {
-  const shown = columns[what.job.kind]
-  const table = new Table({
-    head: ['', ...shown.map(([title]) => title)],
-    colAligns: ['left', ...shown.map((column) => /** @type {const} */ (column === NOTE ? 'left' : 'right'))],
-    style: { head: [], border: [], compact: true }
-  })
   const own = results.find(({ peer, failures }) => peer === 'fanfare' && failures.length === 0)
+  const shown = columnsOf(what, results, own)
+  const table = emptyTable(['', ...shown.map(([title]) => title)], ['left', ...shown.map((column) => /** @type {const} */ (column === NOTE ? 'left' : 'right'))])
   for (const result of results) table.push([result.peer, ...shown.map((column) => cell(column, result, own))])
   return `${what.name}: ${what.title}\n${table}\n`
 }
 
 /** @param {ReturnType<typeof import('./bars.js').judge>} bars */
 function barsTable (bars) {
-  const table = new Table({ head: ['', 'must reach', 'measured', 'limit', ''], colAligns: ['left', 'left', 'right', 'right', 'left'], style: { head: [], border: [], compact: true } })
+  const table = emptyTable(['', 'must reach', 'measured', 'limit', ''], ['left', 'left', 'right', 'right', 'left'])
   for (const bar of bars) {
     table.push([bar.case, bar.text, bar.value === undefined ? '' : figure(bar.value), figure(bar.limit), bar.missing ?? (bar.met ? 'met' : 'MISSED')])
   }
@@ -79,15 +28,19 @@ function barsTable (bars) {
 
 /**
  * @param {import('./scenarios.js').Case[]} cases
+ * @param {Awaited<ReturnType<typeof import('./measure.js').measure>>} measured
  * @param {any[]} results
- * @param {Record<string, { notRun?: string }>} peers
  * @param {ReturnType<typeof import('./bars.js').judge>} bars
  */
-export function printTables (cases, results, peers, bars) {
-  const parts = cases.map((what) => [what, results.filter((result) => result.case === what.name)])
-    .filter(([, rows]) => rows.length > 0).map(([what, rows]) => caseTable(what, rows))
+export function printTables (cases, { peers, runs }, results, bars) {
+  const parts = cases.map((what) => /** @type {const} */ ([what, results.filter((result) => result.case === what.name)]))
+    .filter(([, rows]) => rows.length > 0)
+    // What was lost there is a result, and shown as such.
+    .map(([what, rows]) => what.job.kind === 'jitter' ? jitterReport(what, runs.filter((run) => run.case === what.name)) : caseTable(what, rows))
   for (const [name, { notRun }] of Object.entries(peers)) {
-    if (notRun !== undefined) parts.push(`${name} was not run: ${notRun}\n`)
+    if (notRun === undefined) continue
+    const lost = cases.filter(({ peers: only }) => only?.length === 1 && only[0] === name).map((what) => what.name)
+    parts.push(`${name} was not run${lost.length === 0 ? '' : `, nor therefore ${lost.join(', ')}`}: ${notRun}\n`)
   }
   if (bars.length > 0) parts.push(barsTable(bars))
   process.stdout.write('\n' + parts.join('\n'))

@@ -26,13 +26,13 @@ export async function connects (job, protocol) {
     message: (connection, buffer, start, end) => protocol.hear(connection, buffer, start, end, () => {}),
     lost: (connection, reason) => failures.push(`connection ${connection.index} lost: ${reason}`)
   }
-  const target = { host: job.host, port: job.port, deflate: false, protocol, listener, payloadBytes: 0 }
-  const all = (/** @type {number} */ count) => connectAll(count, () => [], target)
+  const target = { host: job.host, port: job.nodes[0].port, deflate: false, protocol, listener, payloadBytes: 0 }
+  const all = (/** @type {number} */ count) => connectAll(count, () => [], () => target)
   for (const connection of await all(job.warmUp)) connection.drop()
   await sleep(SETTLE)
-  const start = new Usage(job.pid)
+  const start = new Usage(job)
   const connections = await all(job.connections)
-  const used = new Usage(job.pid).since(start)
+  const used = new Usage(job).since(start)
   const result = {
     cpuPerConnection: used.server / job.connections,
     connectsPerSecond: job.connections / used.elapsed * 1e6,

@@ -8,8 +8,8 @@ import { ID_AT, ID_COUNT, payloads, readId, writeId } from './payload.js'
 import { clientFrame } from './frames.js'
 import { Histogram } from './histogram.js'
 
-/** More than are ever under way, so that a place in the ring is free again when it is used again. */
-export const RING = 4096
+/** Twice as many as are ever under way, so that there is always a free place in the ring soon after the last one. */
+export const RING = 8192
 const PLACE = RING - 1
 const NOT_A_MEMBER = 0xffffffff
 const FAILURES_KEPT = 5
@@ -74,7 +74,7 @@ export class Deliveries {
    * @param {number} sender
    */
   next (sender) {
-    const id = this.#nextId
+    const id = this.#freeId()
     const place = id & PLACE
     const channel = this.plan.channels === 0 ? 0 : this.plan.channelsOf(this.plan.senderAt(sender))[0]
     this.#nextId = (id + 1) % ID_COUNT
@@ -89,6 +89,16 @@ export class Deliveries {
     const frame = clientFrame(Buffer.concat([Buffer.from(before), this.expected(id), Buffer.from(after)]))
     this.sentAt[place] = performance.now() * 1000
     return frame
+  }
+
+  /** The next id whose place is free: in some channels messages may be under way for much longer than in others. */
+  #freeId () {
+    for (let tries = 0; tries < RING; tries++) {
+      const id = (this.#nextId + tries) % ID_COUNT
+      const place = id & PLACE
+      if (this.idAt[place] === NOT_A_MEMBER || this.arrivals[place] === this.audience[this.channelOf[place]]) return id
+    }
+    throw new RangeError('more messages are under way than there are places')
   }
 
   /**

@@ -5,6 +5,8 @@ import { Deliveries, channelName } from './deliveries.js'
 import { DeflatedDeliveries } from './deflated.js'
 import { connectAll } from './connect-all.js'
 import { clock, echoes, rounds } from './pacing.js'
+import { countCommands } from './redis-commands.js'
+import { resultOf } from './fanout-result.js'
 import { Usage } from './usage.js'
 
 const SETTLE = 300
@@ -12,8 +14,6 @@ const PATIENCE = 15_000
 const POLL = 20
 /** How long to wait for what should not come: doubled messages. */
 const AFTERMATH = 100
-/** A server that handles this share of what comes by the clock has kept up. */
-const KEPT_UP = 0.98
 
 /**
  * @typedef {object} FanoutJob
@@ -26,6 +26,8 @@ const KEPT_UP = 0.98
  * @property {number} bytes
  * @property {'text' | 'json'} payload
  * @property {boolean} deflate
+ * @property {boolean} [apart] senders are on the first node, all others on the second
+ * @property {'publications'} [per] what the CPU time is divided by, if not by deliveries
  * @property {number} warmUp seconds
  * @property {number} seconds
  */
@@ -46,7 +48,7 @@ const membership = ({ channels = 0, channelsEach = 0 }) => (/** @type {number} *
  * they came neither starts with them nor ends with them.
  * @param {FanoutJob} job
  */
-const places = ({ receivers, senders }) => (/** @type {number} */ sender) => Math.floor(sender * receivers / senders)
+const places = ({ receivers, senders, apart }) => (/** @type {number} */ sender) => apart ? sender : Math.floor(sender * receivers / senders)
 
 /**
  * @param {FanoutJob} job
@@ -119,11 +121,13 @@ export async function fanout (job, protocol) {
         },
     lost: (connection, reason) => deliveries.fail(`receiver ${connection.index} lost: ${reason}`)
   }
+  const targets = job.nodes.map(({ port }) => ({ host: job.host, port, deflate: job.deflate, protocol, listener, payloadBytes: job.bytes }))
   connections = await connectAll(job.receivers, (receiver) => job.channels ? channelsOf(receiver).map(channelName) : [],
-    { host: job.host, port: job.port, deflate: job.deflate, protocol, listener, payloadBytes: job.bytes })
+    (receiver) => targets[job.apart && receiver >= job.senders ? 1 : 0])
   await sleep(SETTLE)
+  const counting = await countCommands(job.redis)
 
-  const reading = () => ({ usage: new Usage(job.pid), delivered: deliveries.delivered, completed: deliveries.completed, bytes, reads })
+  const reading = () => ({ usage: new Usage(job), delivered: deliveries.delivered, completed: deliveries.completed, bytes, reads })
   const read = () => new Promise((resolve) => pacing.atBoundary(() => resolve(reading())))
   pacing.start()
   await sleep(job.warmUp * 1000)
@@ -134,24 +138,8 @@ export async function fanout (job, protocol) {
   const [p50, p99, p999] = [0.5, 0.99, 0.999].map((share) => deliveries.histogram.percentile(share))
   pacing.stop()
   await drained(deliveries)
-  const used = end.usage.since(start.usage)
-  const delivered = end.delivered - start.delivered
-  const messagesPerSecond = (end.completed - start.completed) / used.elapsed * 1e6
-  const result = {
-    cpuPerDelivery: used.server / delivered,
-    deliveriesPerSecond: delivered / used.elapsed * 1e6,
-    messagesPerSecond,
-    behind: job.pace.kind === 'clock' && messagesPerSecond < job.pace.perSecond * KEPT_UP,
-    bytesPerDelivery: (end.bytes - start.bytes) / delivered,
-    deliveriesPerRead: delivered / (end.reads - start.reads),
-    p50,
-    p99,
-    p999,
-    ...used.shares,
-    peakMemory: used.peakMemory,
-    delivered,
-    failures: deliveries.failures
-  }
+  const commands = await counting?.per(deliveries.sent)
+  const result = { ...resultOf(job, start, end), p50, p99, p999, ...commands, failures: deliveries.failures }
   for (const connection of connections) connection.drop()
   return result
 }

@@ -30,24 +30,25 @@ export async function idle (job, protocol) {
     }),
     lost: (connection, reason) => failures.push(`connection ${connection.index} lost: ${reason}`)
   }
-  const target = { host: job.host, port: job.port, deflate: false, protocol, listener, payloadBytes: 0 }
-  const all = (/** @type {number} */ count) => connectAll(count, () => [], target)
+  const target = { host: job.host, port: job.nodes[0].port, deflate: false, protocol, listener, payloadBytes: 0 }
+  const [{ pid }] = job.nodes
+  const all = (/** @type {number} */ count) => connectAll(count, () => [], () => target)
   for (const connection of await all(FIRST)) connection.drop()
   await sleep(SETTLE)
-  const before = memoryOf(job.pid, 'VmRSS')
+  const before = memoryOf(pid, 'VmRSS')
   const connections = await all(job.connections)
   await sleep(SETTLE)
-  const settled = memoryOf(job.pid, 'VmRSS')
-  const start = { at: performance.now() * 1000, cpu: cpuOf(job.pid) }
+  const settled = memoryOf(pid, 'VmRSS')
+  const start = { at: performance.now() * 1000, cpu: cpuOf(pid) }
   await sleep(job.seconds * 1000)
-  const idleShare = (cpuOf(job.pid) - start.cpu) / (performance.now() * 1000 - start.at)
-  const memory = memoryOf(job.pid, 'VmRSS')
+  const idleShare = (cpuOf(pid) - start.cpu) / (performance.now() * 1000 - start.at)
+  const memory = memoryOf(pid, 'VmRSS')
   const result = {
     memoryPerConnection: (memory - before) / job.connections,
     memoryPerConnectionAtFirst: (settled - before) / job.connections,
     memory,
     idleShare,
-    peakMemory: memoryOf(job.pid, 'VmHWM'),
+    peakMemory: memoryOf(pid, 'VmHWM'),
     failures: failures.slice(0, 5)
   }
   for (const connection of connections) connection.drop()

@@ -1,11 +1,12 @@
 /**
  * The load generator: one process that gets one job as its argument, as JSON, and prints the result, as JSON.
- * It reads the server's CPU time itself, so that a measurement begins and ends exactly with its messages.
+ * It reads the servers' CPU time itself, so that a measurement begins and ends exactly with its messages.
  */
 
 import { fanout } from './fanout.js'
 import { idle } from './idle.js'
 import { connects } from './connects.js'
+import { jitter } from './jitter.js'
 import { plain } from './protocols/plain.js'
 import { socketIo } from './protocols/socket-io.js'
 import { centrifuge } from './protocols/centrifuge.js'
@@ -13,14 +14,14 @@ import { centrifuge } from './protocols/centrifuge.js'
 /**
  * @typedef {object} Job
  * @property {string} host
- * @property {number} port
- * @property {number} pid of the server
+ * @property {{ port: number, pid: number }[]} nodes of the server; all but clusters have one
+ * @property {{ port: number, pid: number }} [redis] that the nodes share
  * @property {'plain' | 'socket.io' | 'centrifuge'} protocol
- * @property {'fanout' | 'idle' | 'connects'} kind
+ * @property {'fanout' | 'idle' | 'connects' | 'jitter'} kind
  */
 
 const protocols = { plain, 'socket.io': socketIo, centrifuge }
-const kinds = { fanout, idle, connects }
+const kinds = { fanout, idle, connects, jitter }
 
 /** @type {Job} */
 const job = JSON.parse(process.argv[2])
@@ -28,7 +29,7 @@ const parent = process.ppid
 // A runner that is killed outright cannot end what it started.
 setInterval(() => {
   if (process.ppid === parent) return
-  process.kill(job.pid, 'SIGKILL')
+  for (const { pid } of job.redis ? [...job.nodes, job.redis] : job.nodes) process.kill(pid, 'SIGKILL')
   process.exit(1)
 }, 1000).unref()
 let result

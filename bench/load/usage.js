@@ -34,12 +34,13 @@ function cpuOfAll () {
 
 /** A reading of the clock and of the CPU times, to subtract from a later one. */
 export class Usage {
-  /** @param {number} pid of the server */
-  constructor (pid) {
+  /** @param {Pick<import('./main.js').Job, 'nodes' | 'redis'>} job */
+  constructor ({ nodes, redis }) {
     const own = process.cpuUsage()
-    this.pid = pid
+    this.pids = nodes.map(({ pid }) => pid)
     this.at = performance.now() * 1000
-    this.server = cpuOf(pid)
+    this.nodes = this.pids.map(cpuOf)
+    this.redis = redis && cpuOf(redis.pid)
     this.loader = own.user + own.system
     this.all = cpuOfAll()
   }
@@ -47,18 +48,25 @@ export class Usage {
   /** @param {Usage} start */
   since (start) {
     const elapsed = this.at - start.at
-    const server = this.server - start.server
+    const nodes = this.nodes.map((time, index) => time - start.nodes[index])
+    const server = nodes.reduce((sum, time) => sum + time, 0)
+    const redis = this.redis === undefined || start.redis === undefined ? undefined : this.redis - start.redis
     const loader = this.loader - start.loader
     return {
       elapsed,
       server,
+      nodes,
+      redis,
       shares: {
+        /** Of all nodes together. */
         serverShare: server / elapsed,
+        ...redis === undefined ? {} : { redisShare: redis / elapsed },
         loaderShare: loader / elapsed,
         /** Of one core, by processes that have no part in this. */
-        otherShare: Math.max(0, (this.all - start.all - server - loader) / elapsed)
+        otherShare: Math.max(0, (this.all - start.all - server - (redis ?? 0) - loader) / elapsed)
       },
-      peakMemory: memoryOf(this.pid, 'VmHWM')
+      /** Of the node that used most. */
+      peakMemory: Math.max(...this.pids.map((pid) => memoryOf(pid, 'VmHWM')))
     }
   }
 }

@@ -1,18 +1,9 @@
 import test from 'node:test'
 import assert from 'node:assert/strict'
-import { fileURLToPath } from 'node:url'
 import { runOne } from '../lib/run-one.js'
 import { scenarios, small } from '../lib/scenarios.js'
+import { server } from './server.js'
 
-const file = (/** @type {string} */ name) => fileURLToPath(new URL(name, import.meta.url))
-
-/** @returns {import('../lib/peers.js').Peer} */
-const server = (/** @type {string} */ name, /** @type {'plain' | 'centrifuge'} */ protocol, env = {}) => ({
-  name,
-  protocol,
-  prepare: () => '',
-  command: (place) => ({ file: process.execPath, args: [file(`./${name}.js`)], env: { HOST: place.host, PORT: String(place.port), ...env } })
-})
 const scenario = (/** @type {string} */ key) => small(scenarios.find((one) => one.key === key).cases[0])
 
 test('a faultless server passes', async () => {
