@@ -53,6 +53,7 @@ export const processSettings = {
   host: Type.String({ description: 'Address to listen on', default: '127.0.0.1', minLength: 1, takes: 'an address or host name' }),
   port: Type.Integer({ description: 'Port to listen on; 0 takes a free one', default: 8000, minimum: 0, maximum: 65_535, takes: 'a whole number from 0 to 65535' }),
   logLevel: Type.Union(['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'].map((level) => Type.Literal(level)), { description: 'What is logged; pretty on a terminal, JSON lines elsewhere', default: 'info', takes: 'fatal, error, warn, info, debug, trace or silent' }),
+  workers: Type.Integer({ description: 'Processes that share the port, and REDIS_URL; 0: one for each core. See docs/workers.md', default: 1, minimum: 0, maximum: 256, takes: 'a whole number from 0 to 256' }),
   trustProxy: list('Reverse proxies whose X-Forwarded-* headers count', 'a comma-separated list of addresses or CIDRs such as 10.0.0.0/8')
 }
 

@@ -1,11 +1,13 @@
 import { realpathSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import closeWithGrace from 'close-with-grace'
-import fastify, { type FastifyInstance } from 'fastify'
+import fastify, { type FastifyServerOptions } from 'fastify'
 import fanfare from './app.ts'
 import { pluginSettings, serverSettingsFrom, type PluginSettings, type ServerSettings } from './config.ts'
 import { SettingError } from './errors.ts'
 import { RequestLog } from './request-log.ts'
+import { FAULT_SIGNALS, GROUP_SIGNALS, WorkerLife } from './worker.ts'
+import { runsWorkers, runWorkers } from './workers.ts'
 
 // A client that has not sent the headers of its request by then is cut.
 const HEADERS_TIMEOUT_MS = 6000
@@ -14,24 +16,26 @@ const REQUEST_TIMEOUT_MS = 30_000
 const LAST_MOMENTS_MS = 1500
 
 /**
- * Runs Fanfare as a process of its own: logger, listening, signals, graceful end.
+ * Runs Fanfare as a process of its own, or as several workers: logger, listening, signals, graceful end. Ends the process
+ * with 1 and one sentence if a setting is wrong or the port is taken.
  *
  * @param flags settings from the command line, by camelCase name; see docs/settings.md
- * @returns the listening app; or ends the process with 1 and one sentence if a setting is wrong or the port is taken
  */
-export async function serve (flags: Record<string, unknown> = {}): Promise<FastifyInstance> {
+export async function serve (flags: Record<string, unknown> = {}): Promise<void> {
   try {
-    return await listen(serverSettingsFrom(flags))
+    const settings = serverSettingsFrom(flags)
+    if (runsWorkers(settings)) await runWorkers(settings, fastify({ logger: loggerOptions(settings) }).log)
+    else await listen(settings, WorkerLife.ofThisProcess())
   } catch (error) {
     process.stderr.write(`${sentenceOf(error as NodeJS.ErrnoException)}\n`)
     process.exit(1)
   }
 }
 
-async function listen (settings: ServerSettings): Promise<FastifyInstance> {
-  const { host, port, logLevel, trustProxy, drainTimeout } = settings
+async function listen (settings: ServerSettings, worker?: WorkerLife): Promise<void> {
+  const { host, port, trustProxy, drainTimeout } = settings
   const app = fastify({
-    logger: { level: logLevel, ...(process.stdout.isTTY && { transport: { target: 'pino-pretty', options: { ignore: 'pid,hostname', translateTime: 'SYS:HH:MM:ss', singleLine: true } } }) },
+    logger: loggerOptions(settings),
     logController: new RequestLog(),
     // A logger of its own for each WebSocket would be thrown away at once: the connection manager logs them.
     childLoggerFactory: (logger, bindings, options, request) => request.headers.upgrade ? logger : logger.child(bindings, options),
@@ -41,20 +45,31 @@ async function listen (settings: ServerSettings): Promise<FastifyInstance> {
     // What still runs after the drain must not keep the process.
     forceCloseConnections: true
   })
+  worker?.endConnectionsWhenLeaving(app)
   await app.register(fanfare, Object.fromEntries(Object.keys(pluginSettings).map((name) => [name, settings[name as keyof PluginSettings]])))
-  closeWithGrace({ delay: drainTimeout * 1000 + LAST_MOMENTS_MS, logger: app.log }, async ({ signal, err }) => {
+  const skip = [...FAULT_SIGNALS, ...(worker ? GROUP_SIGNALS : [])]
+  const end = closeWithGrace({ delay: drainTimeout * 1000 + LAST_MOMENTS_MS, logger: app.log, skip }, async ({ signal, err }) => {
     if (err) app.log.fatal({ err }, 'Stopping after an error that nobody handled')
-    else app.log.info(`${signal ?? 'End'}: closing ${app.connections.count} connections`)
+    else app.log.info(`${signal ?? worker?.reason ?? 'End'}: closing ${app.connections.count} connections`)
+    await worker?.leavePort()
     await app.close()
   })
+  worker?.onDismissal(end.close)
+  await worker?.readyToListen(() => app.connections.trouble)
   const address = await app.listen({ host, port, listenTextResolver: (url) => `Fanfare listens on ${url}` })
+  if (worker && worker.role !== 'first') return
   if (settings.page) app.log.info(`The page is at ${address}/, WebSockets connect to ${address.replace('http', 'ws')}/ws`)
   app.log.warn(`Open mode: everyone who can reach ${address} may read and write every channel`)
-  return app
+}
+
+// On a terminal it matters which process says something only if there are several.
+function loggerOptions ({ logLevel, workers }: ServerSettings): FastifyServerOptions['logger'] {
+  const ignore = workers === 1 ? 'pid,hostname' : 'hostname'
+  return { level: logLevel, ...(process.stdout.isTTY && { transport: { target: 'pino-pretty', options: { ignore, translateTime: 'SYS:HH:MM:ss', singleLine: true } } }) }
 }
 
 function sentenceOf (error: NodeJS.ErrnoException & { port?: number, address?: string }): string {
-  if (error instanceof SettingError) return error.message
+  if (error instanceof SettingError || error.code === 'FANFARE_UNAVAILABLE') return error.message
   if (error.code === 'EADDRINUSE') return `PORT ${error.port} is taken on ${error.address}: stop what listens there, or set another PORT`
   if (error.code === 'EACCES' && error.port !== undefined) return `PORT ${error.port} may not be used by this user: take one above 1023`
   if (error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND') return `HOST is no address of this machine: ${error.message}`

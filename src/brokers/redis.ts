@@ -116,8 +116,11 @@ export class RedisBroker implements Broker {
     followed.linger = undefined
     if (followed.heard && followed.feed.live) return
     if (this.#reason !== undefined) return Promise.reject(fanfareError('FANFARE_UNAVAILABLE', this.#reason))
-    const { onLive } = followed
-    return available(within(JOIN_TIMEOUT_MS, new Promise<void>((resolve) => onLive.push(resolve))))
+    const { heard, onLive } = followed
+    const live = new Promise<void>((resolve) => onLive.push(resolve))
+    // Somebody else may be fetching, who does not know who waits here.
+    if (heard) this.#fetch(followed)
+    return available(within(JOIN_TIMEOUT_MS, live))
   }
 
   unsubscribe (channel: string): void {

@@ -244,6 +244,19 @@ t.test('connections reset all the time: repeated with a key, every publication i
   t.ok(failures > 0)
 })
 
+t.test('who joins while what somebody else has missed is fetched is let in when that is done', async (t) => {
+  const { proxy, node, other } = await setUp(t)
+  proxy.drops = () => true
+  proxy.delayMs = 100
+  await other.publish('x', 'm0')
+  const reading = node.broker.history('x', { limit: 0 })
+  let joining: Promise<void> | undefined
+  await until(() => (joining = node.broker.subscribe('x')) !== undefined)
+  await joining
+  await reading
+  t.same(node.texts('x'), ['m0'])
+})
+
 t.test('a slow Redis costs time and no more', async (t) => {
   const { proxy, node, other } = await setUp(t)
   await other.broker.subscribe('x')

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { fanfareError } from '../../errors.ts'
 import type { Position, Publication } from '../../hub/publication.ts'
 import type { PublishOptions } from '../broker.ts'
@@ -8,6 +9,8 @@ const PUBLISH_TIMEOUT_MS = 900
 // What one script call takes at most, so that Redis is not held up for others.
 const MOST_AT_ONCE = 500
 const MOST_BYTES_AT_ONCE = 262_144
+// A call waits so long at most, as long as every turn of the loop brings more for it.
+const LONGEST_GATHER_MS = 0.5
 // What may wait in this node for Redis. Above it publications are refused at once.
 const MAX_WAITING_BYTES = 67_108_864
 
@@ -49,13 +52,24 @@ export class Outbox {
         return
       }
       this.#waiting.set(channel, [outgoing])
-      setImmediate(() => this.#empty(channel))
+      this.#empty(channel)
     })
+  }
+
+  // What comes in together goes out together: two calls would reach each receiver with two writes instead of one.
+  async #gather (waiting: readonly Outgoing[]): Promise<void> {
+    const until = performance.now() + LONGEST_GATHER_MS
+    let count
+    do {
+      count = waiting.length
+      await nextTurn()
+    } while (waiting.length > count && waiting.length < MOST_AT_ONCE && performance.now() < until)
   }
 
   async #empty (channel: string): Promise<void> {
     const waiting = this.#waiting.get(channel) as Outgoing[]
     while (waiting.length > 0) {
+      await this.#gather(waiting)
       const batch = this.#take(waiting, sizeOfBatch(waiting))
       try {
         const positions = await this.#send(channel, batch, (batch[0] as Outgoing).deadline - performance.now())
