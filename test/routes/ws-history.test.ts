@@ -142,10 +142,12 @@ t.test('while Redis is away connections stay, who sends is told with 1013, readi
 
 t.test('rules by name of channel: history, presence, slow receivers and schema', async (t) => {
   const schema = { type: 'object', required: ['state'], properties: { state: { enum: ['open', 'shipped'] } }, additionalProperties: false }
-  const { app, wsUrl } = await start(t, { channels: [
-    { match: 'orders:*', schema, historySize: 1 },
-    { match: 'fleeting/**', historySize: 0, presence: false }
-  ] })
+  const { app, wsUrl } = await start(t, {
+    channels: [
+      { match: 'orders:*', schema, historySize: 1 },
+      { match: 'fleeting/**', historySize: 0, presence: false }
+    ]
+  })
   const { connections } = app
   await connections.publish('orders:7', { state: 'open' })
   await connections.publish('orders:7', { state: 'shipped' })
