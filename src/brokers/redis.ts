@@ -25,6 +25,8 @@ const LOOK_MS = 1000
 // Of very many channels so many are looked at in a second; each costs Redis and this node some 50 us.
 const LOOKS_AT_ONCE = 500
 const READS_AT_ONCE = 64
+// Calls for one channel that are sent before the first of them is answered: each of the senders of a moment is heard soon.
+const CALLS_UNDER_WAY = 4
 // How long somebody who wants to join waits for a channel to be heard.
 const JOIN_TIMEOUT_MS = 2000
 
@@ -48,7 +50,7 @@ export class RedisBroker implements Broker {
   readonly #place: RedisPlace
   readonly #feeds = new Map<string, Followed>()
   readonly #reads = pLimit(READS_AT_ONCE)
-  readonly #outbox = new Outbox((channel, batch, timeoutMs) => this.#send(channel, batch, timeoutMs))
+  readonly #outbox: Outbox
   #listener!: BrokerListener
   #link!: RedisLink
   #hearing!: Hearing
@@ -62,6 +64,9 @@ export class RedisBroker implements Broker {
     this.#keys = new Keys(redisPrefix, this.#place.db)
     this.#sharded = redisShardedPubsub
     this.#log = log
+    // Of two calls to a cluster the first may be sent on to another server, and come second.
+    const underWay = this.#place.kind === 'cluster' ? 1 : CALLS_UNDER_WAY
+    this.#outbox = new Outbox((channel, batch, timeoutMs) => this.#send(channel, batch, timeoutMs), underWay)
   }
 
   get trouble (): string | undefined {

@@ -27,17 +27,23 @@ export interface Outgoing {
 /** Sends what was taken for a channel; resolves with the position of each. */
 export type SendBatch = (channel: string, batch: readonly Outgoing[], timeoutMs: number) => Promise<Position[]>
 
+/** What waits for one channel. */
+interface Line { readonly channel: string, readonly waiting: Outgoing[], underWay: number, gathering: boolean }
+
 /**
- * What this node has for the channels in Redis: one call per channel at a time, with all that has come up since the call
- * before. So the order of a channel is that of the calls to `publish`, and under load a call carries many.
+ * What this node has for the channels in Redis: calls with all that has come up in the meantime. The order of a channel is
+ * that of the calls to `publish`; under load a call carries many publications.
  */
 export class Outbox {
   readonly #send: SendBatch
-  readonly #waiting = new Map<string, Outgoing[]>()
+  readonly #mostUnderWay: number
+  readonly #lines = new Map<string, Line>()
   #waitingBytes = 0
 
-  constructor (send: SendBatch) {
+  /** @param mostUnderWay calls for one channel at a time: 1 where a later one could overtake */
+  constructor (send: SendBatch, mostUnderWay: number) {
     this.#send = send
+    this.#mostUnderWay = mostUnderWay
   }
 
   /** @throws FANFARE_UNAVAILABLE when Redis does not answer in time, or too much waits for it */
@@ -46,41 +52,41 @@ export class Outbox {
     return new Promise((resolve, reject) => {
       const outgoing = { bytes: encodePublication(publication), options, deadline: performance.now() + PUBLISH_TIMEOUT_MS, resolve, reject }
       this.#waitingBytes += outgoing.bytes.length
-      const waiting = this.#waiting.get(channel)
-      if (waiting) {
-        waiting.push(outgoing)
-        return
-      }
-      this.#waiting.set(channel, [outgoing])
-      this.#empty(channel)
+      let line = this.#lines.get(channel)
+      if (!line) this.#lines.set(channel, line = { channel, waiting: [], underWay: 0, gathering: false })
+      line.waiting.push(outgoing)
+      this.#advance(line)
     })
   }
 
-  // What comes in together goes out together: two calls would reach each receiver with two writes instead of one.
-  async #gather (waiting: readonly Outgoing[]): Promise<void> {
-    const until = performance.now() + LONGEST_GATHER_MS
-    let count
-    do {
-      count = waiting.length
-      await nextTurn()
-    } while (waiting.length > count && waiting.length < MOST_AT_ONCE && performance.now() < until)
+  async #advance (line: Line): Promise<void> {
+    if (line.gathering || line.underWay >= this.#mostUnderWay) return
+    line.gathering = true
+    await gather(line.waiting)
+    line.gathering = false
+    while (line.waiting.length > 0 && line.underWay < this.#mostUnderWay) this.#call(line)
+    this.#forgetIfIdle(line)
   }
 
-  async #empty (channel: string): Promise<void> {
-    const waiting = this.#waiting.get(channel) as Outgoing[]
-    while (waiting.length > 0) {
-      await this.#gather(waiting)
-      const batch = this.#take(waiting, sizeOfBatch(waiting))
-      try {
-        const positions = await this.#send(channel, batch, (batch[0] as Outgoing).deadline - performance.now())
-        batch.forEach(({ resolve }, index) => resolve(positions[index] as Position))
-      } catch (error) {
-        // Those behind would only wait for the same, until their time is over too.
-        const refusal = fanfareError('FANFARE_UNAVAILABLE', (error as Error).message)
-        for (const { reject } of [...batch, ...this.#take(waiting, waiting.length)]) reject(refusal)
-      }
+  async #call (line: Line): Promise<void> {
+    const { channel, waiting } = line
+    const batch = this.#take(waiting, sizeOfBatch(waiting))
+    line.underWay++
+    try {
+      const positions = await this.#send(channel, batch, (batch[0] as Outgoing).deadline - performance.now())
+      batch.forEach(({ resolve }, index) => resolve(positions[index] as Position))
+    } catch (error) {
+      // Those behind would only wait for the same, until their time is over too.
+      const refusal = fanfareError('FANFARE_UNAVAILABLE', (error as Error).message)
+      for (const { reject } of [...batch, ...this.#take(waiting, waiting.length)]) reject(refusal)
     }
-    this.#waiting.delete(channel)
+    line.underWay--
+    if (waiting.length > 0) this.#advance(line)
+    else this.#forgetIfIdle(line)
+  }
+
+  #forgetIfIdle ({ channel, waiting, underWay, gathering }: Line): void {
+    if (waiting.length === 0 && underWay === 0 && !gathering) this.#lines.delete(channel)
   }
 
   #take (waiting: Outgoing[], count: number): Outgoing[] {
@@ -88,6 +94,16 @@ export class Outbox {
     for (const { bytes } of taken) this.#waitingBytes -= bytes.length
     return taken
   }
+}
+
+// What comes in together goes out together: two calls could reach each receiver with two writes instead of one.
+async function gather (waiting: readonly Outgoing[]): Promise<void> {
+  const until = performance.now() + LONGEST_GATHER_MS
+  let count
+  do {
+    count = waiting.length
+    await nextTurn()
+  } while (waiting.length > count && waiting.length < MOST_AT_ONCE && performance.now() < until)
 }
 
 function sizeOfBatch (waiting: readonly Outgoing[]): number {
