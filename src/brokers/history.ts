@@ -19,12 +19,12 @@ export function historyOf (stream: Stream, query: HistoryQuery): History {
   const { since, limit, reverse = false } = query
   const from = since === undefined ? undefined : placeOf(stream, since)
   const continuous = since === undefined || (from !== undefined && (limit === 0 || reverse || reaches(stream, from)))
-  return { publications: select(stream.publications, query, from), position: stream.position, continuous }
+  return { publications: select(stream, query, from), position: stream.position, continuous }
 }
 
-function select (all: readonly Publication[], { last, limit, reverse, maxBytes = Infinity }: HistoryQuery, from: number | undefined): Publication[] {
-  let wanted = from === undefined ? all : all.filter(({ position }) => reverse ? offsetOf(position) < from : offsetOf(position) > from)
-  if (last !== undefined) wanted = wanted.slice(Math.max(0, wanted.length - last))
+function select ({ publications, position: { offset } }: Stream, { last, limit, reverse, maxBytes = Infinity }: HistoryQuery, from: number | undefined): Publication[] {
+  const after = last === undefined ? from : offset - last
+  let wanted = publications.filter(({ position }) => after === undefined || (reverse ? offsetOf(position) < after : offsetOf(position) > after))
   if (reverse) wanted = wanted.toReversed()
   let bytes = 0
   const end = wanted.findIndex(({ data }, index) => index >= limit || ((bytes += data.length) > maxBytes && index > 0))

@@ -118,10 +118,23 @@ export async function brokerContract (t: Test, make: () => Broker): Promise<void
     t.equal(await texts({ limit: 2 }), '291 292')
     t.equal(await texts({ limit: 2, reverse: true }), '300 299')
     t.equal(await texts({ limit: 10, last: 3 }), '298 299 300')
+    t.equal(await texts({ limit: 2, last: 3 }), '298 299', 'the first of the last')
+    t.equal(await texts({ limit: 2, last: 300 }), '291 292')
     t.equal(await texts({ limit: 2, since: { epoch, offset: 295 } }), '296 297')
     t.equal(await texts({ limit: 2, since: { epoch, offset: 295 }, reverse: true }), '294 293')
     t.equal((await node.broker.history(channel, { limit: 10, since: { epoch, offset: 289 } })).continuous, false)
     t.equal((await node.broker.history(channel, { limit: 10, since: { epoch, offset: 290 } })).continuous, true)
+  })
+
+  t.test('the last of a history are not more than was asked for, where calls had different sizes', async (t) => {
+    const node = await new Node(make()).start(t)
+    const channel = unique()
+    for (let round = 0; round < 20; round++) await Promise.all(Array.from({ length: 1 + round % 7 }, () => node.publish(channel, 'x', { historySize: 60 })))
+    const { position } = await node.broker.history(channel, { limit: 0 })
+    for (const last of [1, 7, 20, 59]) {
+      const { publications } = await node.broker.history(channel, { last, limit: 5 })
+      t.equal(publications[0]?.position?.offset, position.offset - last + 1, `of the last ${last}`)
+    }
   })
 
   t.test('history is gone after its time, the position is not', async (t) => {

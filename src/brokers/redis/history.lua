@@ -10,19 +10,17 @@ local since, limit, reverse = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == '
 local entries = {}
 if limit ~= 0 then
   local from, to = '-', '+'
+  local last = tonumber(ARGV[6])
   if since and not reverse then from = string.format('%.0f-0', since + 1) end
+  if last then from = string.format('%.0f-0', math.max(0, offset - last + 1)) end
   local range = reverse and {'XREVRANGE', KEYS[2], to, from} or {'XRANGE', KEYS[2], from, to}
   if limit > 0 and not (since and reverse) then
     range[5], range[6] = 'COUNT', limit
   end
-  local last = tonumber(ARGV[6])
-  if last then range = {'XREVRANGE', KEYS[2], '+', '-', 'COUNT', last} end
-  local found = last == 0 and {} or redis.call(unpack(range))
   local bytes = 0
-  for at = 1, #found do
-    local entry = found[last and #found + 1 - at or at]
+  for at, entry in ipairs(redis.call(unpack(range))) do
     for field = 2, #entry[2], 2 do bytes = bytes + #entry[2][field] end
-    if at > 1 and bytes > tonumber(ARGV[7]) or last and limit > 0 and at > limit then break end
+    if at > 1 and bytes > tonumber(ARGV[7]) then break end
     entries[at] = entry
   end
 end
