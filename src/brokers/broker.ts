@@ -72,7 +72,7 @@ export interface BrokerListener {
  *   node: there is one way for a message and one order for all.
  * - Between `subscribe` and `unsubscribe` a node gets everything that is published, without a hole. What it missed is
  *   fetched from the history; `lost` is called only if that no longer holds it, before anything newer is delivered.
- * - What `history` returns has been delivered before, if the node is subscribed: it never runs ahead of `deliver`.
+ * - The end of a history (neither `limit` 0 nor `reverse`) has been delivered before it is returned, if the node is subscribed.
  * - Epochs change when publications may have been lost: nothing lost looks continuous.
  */
 export interface Broker {

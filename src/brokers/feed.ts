@@ -54,6 +54,11 @@ export class Feed {
     this.fetch().catch(() => {})
   }
 
+  /** Takes what somebody else has read of the history, if it joins on; whether it did. */
+  offer (heard: Heard): boolean {
+    return this.live && this.#continue(heard)
+  }
+
   /** Says that the fast way was interrupted: nothing goes on before the history has been looked at. */
   doubt (): void {
     this.#sure = false

@@ -140,8 +140,12 @@ export class RedisBroker implements Broker {
   async history (channel: string, query: HistoryQuery): Promise<History> {
     return available((async () => {
       const history = await this.#read(channel, query)
+      const { publications, position } = history
       const feed = this.#feeds.get(channel)?.feed
-      if (feed && !feed.reached(history.position)) await feed.fetch()
+      // Only the end of a history can be ahead of what is delivered.
+      if (!feed || query.limit === 0 || query.reverse || feed.reached(position)) return history
+      if (publications.length > 0 && publications.at(-1)?.position?.offset !== position.offset) return history
+      if (!feed.offer({ epoch: position.epoch, publications }) || !feed.reached(position)) await feed.fetch()
       return history
     })())
   }

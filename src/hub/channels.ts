@@ -187,9 +187,9 @@ export class Channels {
     await this.#presence.stop()
   }
 
-  * #membersHere (): Iterable<[string, Iterable<Connection>]> {
+  * #membersHere (): Iterable<[string, ReadonlySet<Subscription>]> {
     for (const { name, presence, subscriptions } of this.#channels.values()) {
-      if (presence) yield [name, Array.from(subscriptions, ({ connection }) => connection)]
+      if (presence) yield [name, subscriptions]
     }
   }
 

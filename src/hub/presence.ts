@@ -1,4 +1,5 @@
 import type { Broker, Member } from '../brokers/broker.ts'
+import type { Subscription } from './channel.ts'
 import type { Connection } from './connection.ts'
 
 // So many members are named again in one call, so that no call holds up others for long.
@@ -7,7 +8,7 @@ const MEMBERS_AT_ONCE = 500
 const TIMES_PER_TTL = 3
 
 /** The channels of this node whose members are to be known, and who is in them. */
-type Here = () => Iterable<readonly [channel: string, connections: Iterable<Connection>]>
+type Here = () => Iterable<readonly [channel: string, subscriptions: ReadonlySet<Subscription>]>
 
 interface Change { readonly joined: Map<string, Member>, readonly left: Set<string> }
 
@@ -68,10 +69,12 @@ export class Presence {
   async repeat (): Promise<void> {
     if (this.#repeating) return
     this.#repeating = true
-    for (const [channel, connections] of this.#here()) {
-      const members = Array.from(connections, memberOf)
-      for (let from = 0; from < members.length; from += MEMBERS_AT_ONCE) {
-        await this.#update(channel, members.slice(from, from + MEMBERS_AT_ONCE), [])
+    for (const [channel, subscriptions] of Array.from(this.#here())) {
+      const all = Array.from(subscriptions)
+      for (let from = 0; from < all.length; from += MEMBERS_AT_ONCE) {
+        // Some may have left while the ones before were named.
+        const here = all.slice(from, from + MEMBERS_AT_ONCE).filter((subscription) => subscriptions.has(subscription))
+        await this.#update(channel, here.map(({ connection }) => memberOf(connection)), [])
       }
     }
     this.#repeating = false
