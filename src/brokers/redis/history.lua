@@ -7,21 +7,35 @@ local epoch, offset, earlier = open(ARGV[1])
 -- Channels that nothing was ever published to are made up easily.
 keep(KEYS[1], offset == 0 and math.min(600, tonumber(ARGV[2])) or tonumber(ARGV[2]))
 local since, limit, reverse = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == 'reverse'
-local entries = {}
-if limit ~= 0 then
-  local from, to = '-', '+'
-  local last = tonumber(ARGV[6])
-  if since and not reverse then from = string.format('%.0f-0', since + 1) end
-  if last then from = string.format('%.0f-0', math.max(0, offset - last + 1)) end
-  local range = reverse and {'XREVRANGE', KEYS[2], to, from} or {'XRANGE', KEYS[2], from, to}
-  if limit > 0 and not (since and reverse) then
-    range[5], range[6] = 'COUNT', limit
-  end
-  local bytes = 0
-  for at, entry in ipairs(redis.call(unpack(range))) do
-    for field = 2, #entry[2], 2 do bytes = bytes + #entry[2][field] end
-    if at > 1 and bytes > tonumber(ARGV[7]) then break end
-    entries[at] = entry
-  end
+local entries, most, last = {}, tonumber(ARGV[7]), tonumber(ARGV[6])
+local size = tonumber(redis.call('HGET', KEYS[1], 's') or '0')
+-- The oldest entry may hold more than the channel keeps.
+if not reverse then since = math.max(since or 0, offset - math.min(last or size, size)) end
+if limit ~= 0 and reverse then
+  local range = {'XREVRANGE', KEYS[2], '+', '-'}
+  if limit > 0 and not since then range[5], range[6] = 'COUNT', limit end
+  entries = redis.call(unpack(range))
+elseif limit ~= 0 then
+  local from, count, bytes, done = string.format('%.0f-0', since + 1), 0, 0, false
+  -- A few at a time: how many publications an entry holds is not known before.
+  repeat
+    local found = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', 4)
+    for _, entry in ipairs(found) do
+      local id = tonumber(string.match(entry[1], '^%d+'))
+      for field = 2, #entry[2], 2 do bytes = bytes + #entry[2][field] end
+      if #entries > 0 and bytes > most then
+        done = true
+        break
+      end
+      entries[#entries + 1] = entry
+      -- Of the first one only a part may be wanted.
+      count = count + math.min(#entry[2] / 2, id - since)
+      if limit > 0 and count >= limit then
+        done = true
+        break
+      end
+      from = '(' .. entry[1]
+    end
+  until done or #found < 4
 end
-return {epoch, offset, earlier, tonumber(redis.call('HGET', KEYS[1], 's') or '0'), entries}
+return {epoch, offset, earlier, size, entries}
