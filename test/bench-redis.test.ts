@@ -1,5 +1,5 @@
 import { execFile, execFileSync } from 'node:child_process'
-import { existsSync, mkdtempSync, rmSync, symlinkSync } from 'node:fs'
+import { mkdtempSync, rmSync, symlinkSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -9,10 +9,6 @@ const run = promisify(execFile)
 
 // The benchmark is no part of what the tests must cover.
 const env = { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' }
-
-t.before(async () => {
-  if (!existsSync('bench/node_modules')) await run('npm', ['ci', '--prefix', 'bench'], { env })
-})
 
 t.test('a smoke run of the scenarios with Redis ends well: cluster, publishing, jitter', async (t) => {
   const { stdout, stderr } = await run(process.execPath, ['bench/run.js', '--smoke', '--scenario', 'cluster,publish,jitter'], { env })

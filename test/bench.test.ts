@@ -1,5 +1,4 @@
 import { execFile } from 'node:child_process'
-import { existsSync } from 'node:fs'
 import { promisify } from 'node:util'
 import t from 'tap'
 
@@ -7,10 +6,6 @@ const run = promisify(execFile)
 
 // The benchmark is no part of what the tests must cover.
 const env = { ...process.env, _TAPJS_PROCESSINFO_COVERAGE_: '0' }
-
-t.before(async () => {
-  if (!existsSync('bench/node_modules')) await run('npm', ['ci', '--prefix', 'bench'], { env })
-})
 
 t.test('a smoke run of the benchmark ends well: every receiver got every message in order', async (t) => {
   const { stdout, stderr } = await run(process.execPath, ['bench/run.js', '--smoke'], { env })
