@@ -1,6 +1,7 @@
 import t, { type Test } from 'tap'
 import { RedisBroker } from '../../src/brokers/redis.ts'
 import type { Position } from '../../src/hub/publication.ts'
+import { FaultProxy } from '../fault-proxy.ts'
 import { until } from '../helper.ts'
 import { startRedis, startRedisCluster, startSentinel } from '../redis.ts'
 import { brokerContract, Node } from './contract.ts'
@@ -85,4 +86,15 @@ t.test('Sentinel', async (t) => {
     t.ok(history.continuous)
     t.not(after?.epoch, before.epoch)
   })
+})
+
+t.test('a failover that is told while a node asks for the master does not leave that node away for ever', async (t) => {
+  const { master, sentinel } = await startSentinel(t)
+  const proxy = await new FaultProxy(sentinel.port).start(t)
+  const node = await new Node(brokerAt(`redis+sentinel://127.0.0.1:${proxy.port}/main`)).start(t)
+  // From now on the node is nearly always asking, until it hears of the failover.
+  proxy.delayMs = 150
+  await master.kill()
+  await until(async () => node.publish('x', 'after').then(() => true, () => false))
+  t.equal(node.broker.trouble, undefined)
 })

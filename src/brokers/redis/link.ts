@@ -12,6 +12,7 @@ const CONNECT_TIMEOUT_MS = 3000
 export const PROBE_MS = 2500
 const LONGEST_RETRY_MS = 1000
 const SLOTS_REFRESH_MS = 2000
+const CONNECT_ANEW_MS = 100
 
 export const CLOSED = 'the connection is closed'
 
@@ -33,6 +34,7 @@ export class RedisLink {
   readonly #client: Redis | Cluster
   readonly #timer: NodeJS.Timeout
   #clockAheadMs = 0
+  #closed = false
   #up = false
   #probing = false
   #sharded = false
@@ -44,6 +46,8 @@ export class RedisLink {
     this.#client.on('error', (error: Error) => this.#down(reasonOf(error)))
     this.#client.on('ready', () => this.#probe())
     this.#client.on('close', () => this.#down(CLOSED))
+    // ioredis gives up for good when sentinels name another master while it is asking them for the master.
+    this.#client.on('end', () => { if (!this.#closed) setTimeout(() => this.#connectAnew(), CONNECT_ANEW_MS) })
     this.#timer = setInterval(() => this.#probe(), PROBE_MS).unref()
   }
 
@@ -100,8 +104,13 @@ export class RedisLink {
   }
 
   close (): void {
+    this.#closed = true
     clearInterval(this.#timer)
     this.#client.disconnect()
+  }
+
+  #connectAnew (): void {
+    if (!this.#closed) this.#client.connect().catch(() => {})
   }
 
   #make (more: RedisOptions = {}): Redis {
