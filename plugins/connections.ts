@@ -5,8 +5,9 @@ import fp from 'fastify-plugin'
 import { MemoryBroker } from '../src/brokers/memory.ts'
 import { RedisBroker } from '../src/brokers/redis.ts'
 import { channelRulesOf } from '../src/channel-rules.ts'
-import type { PluginOptions } from '../src/config.ts'
+import { isOpen, type PluginOptions } from '../src/config.ts'
 import { ConnectionManager } from '../src/hub/connection-manager.ts'
+import { openPermissions, securePermissions } from '../src/hub/permissions.ts'
 import { connectionsByFileLimit } from '../src/open-files.ts'
 
 export type { ConnectionManager } from '../src/hub/connection-manager.ts'
@@ -24,7 +25,9 @@ async function connections (app: FastifyInstance, settings: PluginOptions): Prom
   const maxConnections = settings.maxConnections || connectionsByFileLimit()
   const broker = settings.redisUrl ? new RedisBroker(settings, app.log) : new MemoryBroker(settings.maxHistoryBytes)
   const name = { name: `${hostname()}_${process.pid}`, version }
-  const manager = new ConnectionManager(broker, channelRulesOf(settings, settings.channels), { ...settings, maxConnections }, app.log, name)
+  const openToAll = isOpen(settings)
+  const rules = channelRulesOf(settings, openToAll ? openPermissions : securePermissions, settings.channels)
+  const manager = new ConnectionManager(broker, rules, { ...settings, maxConnections, openToAll }, app.log, name)
   app.decorate('connections', manager)
   app.addHook('onClose', () => manager.stop())
   await manager.start()

@@ -3,6 +3,7 @@ import websocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { WebSocket } from 'ws'
+import { chooseSubprotocol } from '../src/auth/token-of-request.ts'
 import { closeCodes } from '../src/close-codes.ts'
 import type { PluginSettings } from '../src/config.ts'
 
@@ -25,6 +26,7 @@ async function webSockets (app: FastifyInstance, settings: PluginSettings): Prom
   }
 
   const options = {
+    handleProtocols: chooseSubprotocol,
     maxPayload: maxMessageBytes,
     maxFragments: MAX_FRAGMENTS,
     closeTimeout: CLOSE_TIMEOUT_MS,

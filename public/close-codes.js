@@ -3,6 +3,7 @@
  * the browser itself makes up 1005 and 1006, and never says more.
  */
 const sentences = {
+  401: 'The server wants a token',
   1000: 'Closed normally',
   1001: 'The server is going away',
   1002: 'The server saw a protocol error',
@@ -15,11 +16,14 @@ const sentences = {
   1011: 'The server had an internal error',
   1012: 'The server is restarting',
   1013: 'The server is too busy, try again later',
+  3005: 'The token has expired',
+  3006: 'The right to hear this channel has expired',
   3008: 'This page read too slowly, so the server let it go',
   3010: 'Some messages may be missing here: the server no longer has all of them',
   3012: 'No pong: the server did not hear from this page in time',
   3501: 'The server refused the request as wrong',
-  3503: 'Disconnected by the server'
+  3503: 'Disconnected by the server',
+  3507: 'That is not allowed here'
 }
 
 /**
@@ -35,5 +39,5 @@ export function sentenceOf ({ code, opened, byUser }) {
 
 /** Whether the server says with this code that coming back does not help. */
 export function isTerminal (code) {
-  return code >= 3500 && code <= 3999
+  return (code >= 3500 && code <= 3999) || (code >= 4500 && code <= 4999)
 }

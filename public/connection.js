@@ -1,9 +1,12 @@
 import { isTerminal } from './close-codes.js'
 import { positionOf, publicationOf } from './positioned.js'
 import { Recovery } from './recovery.js'
+import { subprotocols } from './token.js'
 
 /** Close code of a server that cannot bring all that was missed. */
 export const INSUFFICIENT_STATE = 3010
+/** Not a code of WebSockets: the server refused the request for its token, or for having none. */
+export const TOKEN_NEEDED = 401
 /** An attempt that has not opened after this time is given up: a lost SYN would otherwise hang for minutes. */
 const CONNECT_TIMEOUT = 10_000
 /** Only a connection that has lasted this long counts as good again; else open-and-close would loop fast. */
@@ -120,7 +123,9 @@ export class Connection {
     const answer = await positionOf(this.channel, current.signal)
     if (current !== this.#current) return
     if (answer.ok) this.#connect(answer.position)
-    else this.#closed({ code: 1006, reason: '', hint: answer.sentence })
+    // Who may not read the history can still hear what comes.
+    else if (answer.code === 'FANFARE_FORBIDDEN') this.#connect()
+    else this.#closed({ code: answer.needsToken ? TOKEN_NEEDED : 1006, reason: '', hint: answer.sentence })
   }
 
   /** @param {import('./positioned.js').Position | undefined} position where the channel stands */
@@ -131,7 +136,7 @@ export class Connection {
       this.#recovery.begin(position)
       for (const [name, value] of Object.entries({ positions: true, ...this.#recovery.query })) url.searchParams.set(name, value)
     }
-    const socket = new WebSocket(url)
+    const socket = new WebSocket(url, subprotocols())
     socket.binaryType = 'arraybuffer'
     this.#socket = socket
     // A socket that was replaced may still speak: nothing it says counts any more.
@@ -168,7 +173,7 @@ export class Connection {
     this.lastClose = { code, reason, opened, byUser: this.#byUser, hint }
     if (code === INSUFFICIENT_STATE) this.#recovery.lose()
     this.#forget()
-    if (this.#byUser || isTerminal(code)) return this.#enter('closed')
+    if (this.#byUser || isTerminal(code) || code === TOKEN_NEEDED) return this.#enter('closed')
     this.attempt += 1
     const pause = pauseBefore(this.attempt)
     this.retryAt = performance.now() + pause

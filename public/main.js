@@ -3,7 +3,7 @@
 import { Announcer } from './announcer.js'
 import { sentenceOf } from './close-codes.js'
 import { Composer } from './composer.js'
-import { Connection, INSUFFICIENT_STATE } from './connection.js'
+import { Connection, INSUFFICIENT_STATE, TOKEN_NEEDED } from './connection.js'
 import { Echoes } from './echoes.js'
 import { count, duration, plural } from './format.js'
 import { Health } from './health.js'
@@ -11,6 +11,7 @@ import { MessageList } from './message-list.js'
 import { Presence } from './presence.js'
 import { RateChart, RateMeter } from './rate-chart.js'
 import { StatusBar, explain } from './status-bar.js'
+import { setToken } from './token.js'
 
 const $ = (id) => document.getElementById(id)
 const DEFAULT_CHANNEL = 'broadcast'
@@ -74,12 +75,20 @@ function changed () {
     const lost = state === 'waiting' && connection.resumes ? 0 : echoes.abandon()
     notice((lossy ? `${sentenceOf(lastClose)} (code ${lastClose.code})` : explain(lastClose)) + (lost > 0 ? `. ${notBack(lost)}` : ''), lossy)
   }
+  if (state === 'closed' && lastClose?.code === TOKEN_NEEDED) askForToken()
   statusBar.show(connection)
   composer.setReady(state === 'open')
   showButtons()
   if (state === 'waiting' && !lastClose.opened) sayWhy(lastClose)
   else if (state !== 'connecting' && state !== 'closing') health.ask()
   list.schedule()
+}
+
+/** Most servers need none, so that there is no field for it before. */
+function askForToken () {
+  $('token-field').hidden = false
+  $('token').select()
+  $('token').focus()
 }
 
 /** A browser hides why an attempt failed; whether the server answers at all is half of the reason. */
@@ -93,6 +102,7 @@ function open () {
   const channel = $('channel').value.trim() || DEFAULT_CHANNEL
   $('channel').value = channel
   if (channel !== connection.channel) startChannel(channel)
+  setToken($('token').value)
   connection.connect(channel)
 }
 

@@ -1,3 +1,5 @@
+import { headers } from './token.js'
+
 const DATA = '"data":'
 
 /**
@@ -45,17 +47,18 @@ function fieldsOf (message) {
  *
  * @param {string} channel
  * @param {AbortSignal} signal
- * @returns {Promise<{ ok: boolean, position?: Position, sentence?: string }>} no position from an older server, which
- *   does not tell it; `sentence`: why the server refuses
+ * @returns {Promise<{ ok: boolean, position?: Position, sentence?: string, code?: string, needsToken?: boolean }>}
+ *   no position from an older server, which does not tell it; `sentence`: why the server refuses
  */
 export async function positionOf (channel, signal) {
   const url = new URL('position', document.baseURI)
   url.searchParams.set('channel', channel)
   try {
-    const response = await fetch(url, { cache: 'no-store', signal })
+    const response = await fetch(url, { cache: 'no-store', signal, headers: headers() })
     if (response.status === 404) return { ok: true }
-    const { epoch, offset, message } = await response.json()
-    return response.ok ? { ok: true, position: { epoch, offset } } : { ok: false, sentence: message }
+    const { epoch, offset, message, code } = await response.json()
+    if (response.ok) return { ok: true, position: { epoch, offset } }
+    return { ok: false, sentence: message, code, needsToken: response.status === 401 }
   } catch {
     return { ok: false }
   }

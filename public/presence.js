@@ -1,5 +1,6 @@
 import { count, plural } from './format.js'
 import { Poll } from './poll.js'
+import { headers } from './token.js'
 
 const EVERY = 3_000
 /** Who is in a large channel is asked less often: milliseconds for each who is there. */
@@ -48,11 +49,12 @@ export class Presence {
     const channel = this.#channel
     const url = new URL('presence', document.baseURI)
     url.searchParams.set('channel', channel)
-    const response = await fetch(url, { cache: 'no-store', signal: timeout }).catch(() => undefined)
+    const response = await fetch(url, { cache: 'no-store', signal: timeout, headers: headers() }).catch(() => undefined)
     const answer = response?.ok ? await response.json().catch(() => undefined) : undefined
     if (channel !== this.#channel) return
-    this.#parts.panel.hidden = response?.status === 404
-    if (response?.status === 404) this.#poll.stop()
+    const hidden = response?.status === 404 || response?.status === 403
+    this.#parts.panel.hidden = hidden
+    if (hidden) this.#poll.stop()
     this.#poll.every = Math.max(EVERY, (answer?.clients ?? 0) * EVERY_PER_CLIENT)
     this.#show(answer)
     if (answer) this.#tell(answer.clients)

@@ -1,12 +1,13 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import type { Peer } from '../src/hub/connection.ts'
 
 const querystring = Type.Object({ channel: Type.String({ default: 'broadcast' }) })
 
 /** `/position`: where a channel stands now. Who then hears it with its history knows by this which publications are from before. */
 const position: FastifyPluginAsyncTypebox = async (app) => {
-  app.get('/position', { schema: { querystring } }, async ({ query: { channel } }) => {
-    // Open mode: everyone may ask. Once there are permissions (issue 5), who may not hear this channel is refused here.
+  app.get('/position', { schema: { querystring }, preValidation: app.identify }, async ({ query: { channel }, peer }) => {
+    await app.connections.authorize(peer as Peer, 'history', channel)
     const { position } = await app.connections.history(channel, { limit: 0 })
     return { channel, ...position }
   })

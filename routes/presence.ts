@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { LRUCache } from 'lru-cache'
 import { Type } from 'typebox'
 import type { Member } from '../src/brokers/broker.ts'
+import type { Peer } from '../src/hub/connection.ts'
 
 const MAX_MEMBERS = 100
 // Many pages ask for the same channel, and the answer may be long to find.
@@ -14,8 +15,8 @@ const querystring = Type.Object({ channel: Type.String({ default: 'broadcast' })
 const presence: FastifyPluginAsyncTypebox = async (app) => {
   const recent = new LRUCache<string, Promise<Member[]>>({ max: MAX_CHANNELS, ttl: FRESH_MS })
 
-  app.get('/presence', { schema: { querystring } }, async ({ query: { channel } }) => {
-    // Open mode: everyone may ask. Once there are permissions (issue 5), who may not see who is in this channel is refused here.
+  app.get('/presence', { schema: { querystring }, preValidation: app.identify }, async ({ query: { channel }, peer }) => {
+    await app.connections.authorize(peer as Peer, 'presence', channel)
     let asked = recent.get(channel)
     if (!asked) recent.set(channel, asked = app.connections.presence(channel))
     const members = await asked

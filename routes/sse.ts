@@ -7,6 +7,7 @@ import { Type, type Static } from 'typebox'
 import { originGuard } from '../src/auth/origin.ts'
 import type { PluginSettings } from '../src/config.ts'
 import { fanfareError } from '../src/errors.ts'
+import type { Admission } from '../src/hub/access-api.ts'
 import type { Connection } from '../src/hub/connection.ts'
 import type { ConnectionManager } from '../src/hub/connection-manager.ts'
 import type { Position } from '../src/hub/publication.ts'
@@ -35,6 +36,8 @@ const querystring = Type.Object({
   history: Type.Integer({ minimum: 0, default: 0 }),
   lastEventId: Type.Optional(Type.String())
 })
+
+type Query = Static<typeof querystring>
 
 /** Where a client begins to hear its channels. */
 interface Beginning {
@@ -74,18 +77,23 @@ const sse: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { allowedOrig
       if (origin !== undefined && !refusal) reply.headers({ 'access-control-allow-origin': origin, vary: 'Origin' })
       done(refusal)
     },
+    config: { connects: true },
+    preValidation: app.identify,
     preHandler: [
+      app.admit(({ query: { channel = [], history } }: FastifyRequest<{ Querystring: Query }>) => ({ channels: [channel].flat(), history: history > 0 })),
       async (request) => {
-        const channels = channelsOf(request.query)
-        const refusal = connections.refusalOf(peerOf(request), channels) ?? idRefusal(channels)
+        const { channels, peer } = request.admission as Admission
+        const refusal = idRefusal(channels)
         if (refusal) throw refusal
-        request.sseBeginning = await beginningOf(connections, channels, idOf(request), request.query.history, maxChannels)
+        // Who may not read the history cannot come back to it either: what it may have missed is lost to it.
+        const readable = channels.filter((channel) => connections.mayRead(peer, channel))
+        request.sseBeginning = await beginningOf(connections, channels, readable, idOf(request), request.query.history, maxChannels)
       },
-      // With a callback: between the last check and `open` no other connection may come in.
-      (request, _reply, done) => connections.admit(peerOf(request), channelsOf(request.query), done)
+      app.prepare
     ]
   }, (request, reply) => {
-    const channels = channelsOf(request.query)
+    const admission = request.admission as Admission
+    const { channels } = admission
     const { positions, resumed } = request.sseBeginning as Beginning
     // It would be the socket of another answer.
     if (!reply.raw.socket) throw fanfareError('FANFARE_PIPELINED')
@@ -95,7 +103,7 @@ const sse: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { allowedOrig
     const stream = beginStream(reply.raw, reply.getHeaders() as OutgoingHttpHeaders, opening(channels, retryMs, positions))
     const shared = resumed.size > 0 ? encodings.resuming : encodings.fresh
     const encoding = channels.length === 1 ? shared : new SseEncodingForSeveral(positions, resumed)
-    const connection = connections.open(new SseTransport(stream), encoding, peerOf(request), channels, { positions, last: request.query.history })
+    const connection = connections.open(new SseTransport(stream), encoding, admission, { positions, last: request.query.history })
     follow(stream, connection)
   })
 
@@ -116,12 +124,13 @@ async function closed (stream: Writable): Promise<void> {
   await new Promise((resolve) => stream.on('close', resolve))
 }
 
-async function beginningOf (connections: ConnectionManager, channels: readonly string[], id: string | undefined, history: number, maxChannels: number): Promise<Beginning> {
+async function beginningOf (connections: ConnectionManager, channels: readonly string[], readable: readonly string[], id: string | undefined, history: number, maxChannels: number): Promise<Beginning> {
   const positions = new Map<string, Position>()
   const resumed = new Set<string>()
   const brought = id ? parsePositions(id, maxChannels) : new Map<string, Position>()
   await Promise.all(channels.map(async (channel) => {
-    const known = brought ? brought.get(channel) : NOWHERE
+    const asked = brought ? brought.get(channel) : NOWHERE
+    const known = asked && !readable.includes(channel) ? NOWHERE : asked
     if (known) resumed.add(channel)
     const position = known ?? await freshPosition(connections, channel, history)
     if (position) positions.set(channel, position)
@@ -136,7 +145,7 @@ async function freshPosition (connections: ConnectionManager, channel: string, h
 }
 
 // An EventSource that comes back by itself has the latest in the header, and in the URL still what it was opened with.
-function idOf ({ headers, query }: { headers: FastifyRequest['headers'], query: Static<typeof querystring> }): string | undefined {
+function idOf ({ headers, query }: { headers: FastifyRequest['headers'], query: Query }): string | undefined {
   const header = headers['last-event-id']
   return typeof header === 'string' && header !== '' ? header : query.lastEventId
 }
@@ -145,14 +154,6 @@ function idRefusal (channels: readonly string[]): Error | undefined {
   let bytes = 0
   for (const channel of channels) bytes += encodeURIComponent(channel).length + POSITION_BYTES
   if (bytes > MAX_ID_BYTES) return fanfareError('FANFARE_LONG_CHANNELS', MAX_ID_BYTES, bytes)
-}
-
-function peerOf ({ ip }: { ip: string }): { address: string } {
-  return { address: ip }
-}
-
-function channelsOf ({ channel = 'broadcast' }: { channel?: string | string[] }): string[] {
-  return Array.isArray(channel) ? [...new Set(channel)] : [channel]
 }
 
 export default sse

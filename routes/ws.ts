@@ -1,6 +1,8 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
+import type { FastifyRequest } from 'fastify'
+import { Type, type Static } from 'typebox'
 import type { PluginSettings } from '../src/config.ts'
+import type { Admission } from '../src/hub/access-api.ts'
 import { parsePosition } from '../src/hub/publication.ts'
 import { plain, positionedPlain } from '../src/protocols/plain.ts'
 import { transportOf, WebSocketEncodings } from '../src/transports/websocket.ts'
@@ -13,6 +15,8 @@ const querystring = Type.Object({
   positions: Type.Boolean({ default: false })
 })
 
+type Query = Static<typeof querystring>
+
 /** `/ws`: what a client sends, all clients of the channel get. */
 const ws: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { compressionThreshold }) => {
   const { connections } = app
@@ -22,24 +26,23 @@ const ws: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { compressionT
   app.get('/ws', {
     websocket: true,
     schema: { querystring },
-    // With a callback: between the last check and `open` no other connection may come in.
-    preHandler: (request, _reply, done) => connections.admit({ address: request.ip }, channelsOf(request.query), done)
+    preValidation: app.identify,
+    preHandler: [
+      app.admit(({ query: { channel = [], history, since } }: FastifyRequest<{ Querystring: Query }>) => ({ channels: [channel].flat(), history: Boolean(history) || since !== undefined })),
+      app.prepare
+    ]
   }, (socket, request) => {
     const { echo, history, since, positions } = request.query
-    const channels = channelsOf(request.query)
-    const [channel] = channels
+    const admission = request.admission as Admission
+    // What is sent goes to the first.
+    const [channel] = admission.channels as [string]
     const encoding = (positions ? positionedEncodings : encodings).for(socket, request.headers['sec-websocket-extensions'])
     const hearing = { echo, last: history, since: since ? parsePosition(since) : undefined }
-    const connection = connections.open(transportOf(socket, request.raw), encoding, { address: request.ip }, channels, hearing)
+    const connection = connections.open(transportOf(socket, request.raw), encoding, admission, hearing)
     socket.on('message', (data: Buffer, binary) => connections.receive(connection, channel, plain.decode({ data, binary })))
     socket.on('pong', () => connections.alive(connection))
     socket.on('close', (code) => connections.closed(connection, code))
   })
-}
-
-// Several channels may be heard; what is sent goes to the first.
-function channelsOf ({ channel = 'broadcast' }: { channel?: string | string[] }): [string, ...string[]] {
-  return (Array.isArray(channel) ? [...new Set(channel)] : [channel]) as [string, ...string[]]
 }
 
 export default ws

@@ -9,6 +9,8 @@ export type { ChannelRule } from './channel-rules.ts'
 export type { Position, Publication } from './hub/publication.ts'
 export { closeCodes } from './close-codes.ts'
 export { errorTable } from './errors.ts'
+export type { Caller, Hook, HookContexts, HookName, Rpc } from './hub/hooks.ts'
+export { RequestLog } from './request-log.ts'
 export type { ConnectionManager } from '../plugins/connections.ts'
 
 /** Options of the plugin: any of the settings in docs/settings.md, in camelCase, and `channels`. */

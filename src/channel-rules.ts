@@ -4,7 +4,10 @@ import { Type, type Static } from 'typebox'
 import type { PluginSettings } from './config.ts'
 import { SettingError } from './errors.ts'
 import { ChannelRules, type ChannelRule as HubRule } from './hub/channel-rules.ts'
+import { permissions, type Permissions } from './hub/permissions.ts'
 import type { Publication } from './hub/publication.ts'
+
+const permission = Type.Union(permissions.map((name) => Type.Literal(name)))
 
 /** How the channels behave whose name matches; what is left out is as the settings say. The first rule that matches counts. */
 export const channelRule = Type.Object({
@@ -18,6 +21,13 @@ export const channelRule = Type.Object({
   presence: Type.Optional(Type.Boolean()),
   /** What happens to a client that reads too slowly: `close` or `drop`. */
   slowReceiver: Type.Optional(Type.Union([Type.Literal('close'), Type.Literal('drop')])),
+  /** Who may do what; what is left out is as where no rule matches. See docs/security.md. */
+  allow: Type.Optional(Type.Object({
+    subscribe: Type.Optional(permission),
+    publish: Type.Optional(permission),
+    presence: Type.Optional(permission),
+    history: Type.Optional(permission)
+  }, { additionalProperties: false })),
   /** JSON schema that the data of every publication must satisfy. */
   schema: Type.Optional(Type.Object({}))
 }, { additionalProperties: false })
@@ -37,11 +47,12 @@ const validateRules = compile(Type.Array(channelRule))
 /**
  * Makes the rules of a node from its settings, its `channels` option and its CHANNELS_FILE, in this order.
  *
+ * @param allow who may do what where no rule says so
  * @throws {SettingError} that names the first rule that is wrong, and what is wrong with it
  */
-export function channelRulesOf (settings: PluginSettings, channels: unknown = []): ChannelRules {
+export function channelRulesOf (settings: PluginSettings, allow: Permissions, channels: unknown = []): ChannelRules {
   const rules = [...compiled('channels', channels), ...compiled('CHANNELS_FILE', settings.channelsFile ? readRules(settings.channelsFile) : [])]
-  return new ChannelRules(settings, rules)
+  return new ChannelRules({ ...settings, allow }, rules)
 }
 
 function readRules (file: string): unknown {

@@ -11,11 +11,14 @@ export const closeCodes = {
   tooBig: { code: 1009, reason: 'message too big', reconnect: false },
   restart: { code: 1012, reason: 'server restarting', reconnect: true },
   tryAgainLater: { code: 1013, reason: 'message could not be published', reconnect: true },
+  expired: { code: 3005, reason: 'connection expired', reconnect: true },
+  subscriptionExpired: { code: 3006, reason: 'subscription expired', reconnect: true },
   slow: { code: 3008, reason: 'slow', reconnect: true },
   insufficientState: { code: 3010, reason: 'insufficient state', reconnect: true },
   noPong: { code: 3012, reason: 'no pong', reconnect: true },
   badRequest: { code: 3501, reason: 'bad request', reconnect: false },
-  disconnected: { code: 3503, reason: 'disconnected by the server', reconnect: false }
+  disconnected: { code: 3503, reason: 'disconnected by the server', reconnect: false },
+  permissionDenied: { code: 3507, reason: 'permission denied', reconnect: false }
 } as const
 
 /** A close code with its reason (at most 123 bytes, RFC 6455 section 5.5). */

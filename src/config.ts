@@ -4,6 +4,7 @@ import proxyAddr from '@fastify/proxy-addr'
 import { envSchema } from 'env-schema'
 import { Type, type Static, type TObject, type TSchema } from 'typebox'
 import type { ChannelRule } from './channel-rules.ts'
+import { publicKeyIn } from './auth/public-key.ts'
 import { isRedisUrl } from './brokers/redis-url.ts'
 import { SettingError } from './errors.ts'
 
@@ -43,6 +44,18 @@ export const pluginSettings = {
   redisPrefix: Type.String({ description: 'What the names of all keys and channels in Redis begin with', default: 'fanfare', pattern: '^[\\w.:/-]+$', takes: 'letters, digits and any of . : / _ -' }),
   redisShardedPubsub: Type.Union([Type.Literal('auto'), Type.Literal('on'), Type.Literal('off')], { description: 'Whether publications travel by sharded Pub/Sub (Redis 7); `auto`: in a Redis Cluster that has it', default: 'auto', takes: 'auto, on or off' }),
   apiKey: Type.String({ description: 'Key of the server API; none given: it answers 401', default: '', secret: true, takes: 'a text' }),
+  tokenHmacSecret: Type.String({ description: 'Secret that tokens are signed with (HS256, HS384, HS512). Without any TOKEN_ key the server is open to everyone; see docs/security.md', default: '', secret: true, takes: 'a text' }),
+  tokenHmacPreviousSecret: Type.String({ description: 'The secret before the last rotation, as long as its tokens are about', default: '', secret: true, takes: 'a text' }),
+  tokenPublicKey: Type.String({ description: 'Public key (RSA, EC or Ed25519) of those who sign tokens', default: '', secret: true, takes: 'a public key in PEM, in which \\n stands for a new line, or the path of a file with it' }),
+  tokenJwksUrl: Type.String({ description: 'Where the issuer of tokens publishes its keys (JWKS)', default: '', takes: 'a URL that begins with http:// or https://' }),
+  tokenIssuer: Type.String({ description: 'Issuer (iss) that tokens must name', default: '', takes: 'a text' }),
+  tokenAudience: Type.String({ description: 'Audience (aud) that tokens must name', default: '', takes: 'a text' }),
+  tokenCookie: Type.String({ description: 'Cookie that may hold the token, for pages whose Origin is allowed', default: 'fanfare_token', pattern: '^[\\w.-]+$', takes: 'letters, digits and any of . _ -' }),
+  allowAnonymous: Type.Boolean({ description: 'Whether clients without a token may connect where tokens are verified; they may do what rules allow to everyone', default: false, takes: 'on or off' }),
+  hookTimeout: seconds('What a hook, or a callback to CALLBACK_URL, may take', 5),
+  connectRate: Type.Number({ description: 'Attempts to connect from one address in a minute; more are refused with 429. 0: no limit', unit: 'attempts per minute', default: 0, minimum: 0, takes: 'a number of attempts per minute, 0 or more' }),
+  userMessageRate: Type.Number({ description: 'Messages per second that all connections of a user on this node may send; above it reading pauses. 0: no limit', unit: 'messages per second', default: 0, minimum: 0, takes: 'a number of messages per second, 0 or more' }),
+  maxEventLoopDelay: count('Event loop delay from which on new connections are refused with 503, those there are go on. 0: off', 0, 'milliseconds'),
   page: Type.Boolean({ description: 'Whether the test page is served at /', default: true, takes: 'on or off' }),
   routesDir: Type.String({ description: 'Folder of your own Fastify plugins and routes, loaded after ours', default: '', takes: 'the path of a folder' }),
   drainTimeout: seconds('How long a stopping node spreads the closing of its connections', 10)
@@ -69,6 +82,11 @@ export interface PluginOptions extends PluginSettings {
 }
 /** Everything that the process takes: the plugin's settings and where to listen. */
 export type ServerSettings = Static<typeof serverSchema>
+
+/** Whether nothing is configured that says who somebody is: everyone may do everything then. */
+export function isOpen ({ tokenHmacSecret, tokenHmacPreviousSecret, tokenPublicKey, tokenJwksUrl }: Pick<PluginSettings, 'tokenHmacSecret' | 'tokenHmacPreviousSecret' | 'tokenPublicKey' | 'tokenJwksUrl'>): boolean {
+  return !tokenHmacSecret && !tokenHmacPreviousSecret && !tokenPublicKey && !tokenJwksUrl
+}
 
 /** The environment variable of a setting: `maxMessageBytes` is `MAX_MESSAGE_BYTES`. */
 export function variableOf (setting: string): string {
@@ -113,6 +131,8 @@ function validate (schema: TObject, given: Record<string, unknown>, nameOf: (nam
     if (property && typeof value === 'string') values[name] = fromText(property, value)
   }
   if (typeof values.routesDir === 'string' && !statSync(values.routesDir, { throwIfNoEntry: false })?.isDirectory()) refuse('routesDir')
+  if (typeof values.tokenJwksUrl === 'string' && !/^https?:$/.test(URL.parse(values.tokenJwksUrl)?.protocol ?? '')) refuse('tokenJwksUrl')
+  if (typeof values.tokenPublicKey === 'string') values.tokenPublicKey = pemOf(values.tokenPublicKey) ?? refuse('tokenPublicKey')
   if (typeof values.redisUrl === 'string' && !isRedisUrl(values.redisUrl)) refuse('redisUrl')
   if (Array.isArray(values.trustProxy) && !areAddresses(values.trustProxy)) refuse('trustProxy')
   try {
@@ -122,6 +142,15 @@ function validate (schema: TObject, given: Record<string, unknown>, nameOf: (nam
     if (name === undefined) throw error
     return refuse(name)
   }
+}
+
+// In PEM as it is, with the new lines that a variable may not have, or in a file.
+function pemOf (text: string): string | undefined {
+  try {
+    const pem = text.includes('-----BEGIN') ? text.replaceAll('\\n', '\n') : readFileSync(text, 'utf8')
+    publicKeyIn(pem)
+    return pem
+  } catch {}
 }
 
 function areAddresses (list: string[]): boolean {

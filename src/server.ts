@@ -3,8 +3,8 @@ import { fileURLToPath } from 'node:url'
 import closeWithGrace from 'close-with-grace'
 import fastify, { type FastifyServerOptions } from 'fastify'
 import fanfare from './app.ts'
-import { pluginSettings, serverSettingsFrom, type PluginSettings, type ServerSettings } from './config.ts'
-import { SettingError } from './errors.ts'
+import { isOpen, pluginSettings, serverSettingsFrom, type PluginSettings, type ServerSettings } from './config.ts'
+import { fanfareError, SettingError } from './errors.ts'
 import { RequestLog } from './request-log.ts'
 import { FAULT_SIGNALS, GROUP_SIGNALS, WorkerLife } from './worker.ts'
 import { runsWorkers, runWorkers } from './workers.ts'
@@ -45,6 +45,8 @@ async function listen (settings: ServerSettings, worker?: WorkerLife): Promise<v
     // What still runs after the drain must not keep the process.
     forceCloseConnections: true
   })
+  // The answer of Fastify's own repeats the URL, which may hold a token.
+  app.setNotFoundHandler(({ method, url }) => { throw fanfareError('FANFARE_NOT_FOUND', `${method}:${url.split('?')[0]}`) })
   worker?.endConnectionsWhenLeaving(app)
   await app.register(fanfare, Object.fromEntries(Object.keys(pluginSettings).map((name) => [name, settings[name as keyof PluginSettings]])))
   const skip = [...FAULT_SIGNALS, ...(worker ? GROUP_SIGNALS : [])]
@@ -59,7 +61,8 @@ async function listen (settings: ServerSettings, worker?: WorkerLife): Promise<v
   const address = await app.listen({ host, port, listenTextResolver: (url) => `Fanfare listens on ${url}` })
   if (worker && worker.role !== 'first') return
   if (settings.page) app.log.info(`The page is at ${address}/, WebSockets connect to ${address.replace('http', 'ws')}/ws`)
-  app.log.warn(`Open mode: everyone who can reach ${address} may read and write every channel`)
+  if (isOpen(settings)) app.log.warn(`Open mode: everyone who can reach ${address} may read and write every channel`)
+  else app.log.info(`Clients need a token${settings.allowAnonymous ? ', or may do what rules allow to everyone' : ''}`)
 }
 
 // On a terminal it matters which process says something only if there are several.

@@ -29,7 +29,7 @@ t.test('docs/errors.md lists every error and every close code, and no other', as
 })
 
 t.test('every file and folder that the docs name exists', async (t) => {
-  for (const file of ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/architecture.md', 'docs/extending.md', 'docs/settings.md', 'docs/errors.md', 'docs/channels.md', 'docs/api.md', 'docs/sse.md', 'docs/scaling.md', 'docs/workers.md', 'docs/deploying.md']) {
+  for (const file of ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/architecture.md', 'docs/extending.md', 'docs/settings.md', 'docs/errors.md', 'docs/channels.md', 'docs/api.md', 'docs/sse.md', 'docs/scaling.md', 'docs/workers.md', 'docs/deploying.md', 'docs/security.md', 'docs/callbacks.md']) {
     const folder = file.includes('/') ? `${file.split('/')[0]}/` : ''
     for (const [, target = ''] of readFileSync(file, 'utf8').matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
       t.ok(readFileSync(folder + target), `${file} links to ${target}`)

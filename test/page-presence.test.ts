@@ -16,7 +16,7 @@ async function startWithUsers (t: Test): Promise<Running> {
   const encodings = new WebSocketEncodings(plain, 1024)
   app.get<{ Querystring: { user: string } }>('/as', { websocket: true }, (socket, request) => {
     const { ip: address, query: { user } } = request
-    const connection = app.connections.open(transportOf(socket, request.raw), encodings.for(socket), { address, user }, ['team'])
+    const connection = app.connections.open(transportOf(socket, request.raw), encodings.for(socket), { peer: { address, user }, channels: ['team'] })
     socket.on('close', (code) => app.connections.closed(connection, code))
   })
   return listen(app)

@@ -7,6 +7,7 @@ import type { ErrorCode } from '../errors.ts'
 export const apiErrorTable = {
   100: ['internal server error', 500],
   102: ['unknown channel', 404],
+  103: ['permission denied', 403],
   104: ['method not found', 404],
   106: ['limit exceeded', 400],
   107: ['bad request', 400],
@@ -24,6 +25,9 @@ export const apiCodes: { readonly [code in ErrorCode]?: ApiErrorCode } = {
   FANFARE_BAD_FILTER: 107,
   FANFARE_REFUSED_DATA: 107,
   FANFARE_NO_PRESENCE: 108,
+  FANFARE_FORBIDDEN: 103,
+  FANFARE_NO_METHOD: 104,
+  FANFARE_HOOK_TIMEOUT: 100,
   FANFARE_UNAVAILABLE: 100
 }
 

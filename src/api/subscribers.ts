@@ -1,5 +1,7 @@
-import { Type } from 'typebox'
+import { Type, type Static } from 'typebox'
+import type { Member } from '../brokers/broker.ts'
 import { closeCodes } from '../close-codes.ts'
+import type { ConnectionFilter } from '../hub/cluster-api.ts'
 import { ApiError } from './errors.ts'
 import { MAX_ENTRIES, method, optional } from './method.ts'
 
@@ -13,7 +15,7 @@ const channelSchema = Type.Object({ channel: Type.String() })
 /** `presence`: who is in a channel. */
 export const presence = method(channelSchema, async ({ connections }, { channel }) => {
   const members = await connections.presence(channel)
-  return { presence: Object.fromEntries(members.map(({ client, user }) => [client, { user, client }])) }
+  return { presence: Object.fromEntries(members.map((member) => [member.client, infoOf(member)])) }
 })
 
 /** `presence_stats`: how many that are. */
@@ -34,23 +36,65 @@ export const channels = method(Type.Object({
 /** `info`: the nodes. */
 export const info = method(Type.Object({}), async ({ connections }) => ({ nodes: connections.nodes() }))
 
-/** `disconnect`: closes a user's connections, or one of them. */
-export const disconnect = method(Type.Object({
+const whom = {
   user: optional(Type.String()),
   client: optional(Type.String()),
-  session: optional(Type.String()),
+  session: optional(Type.String())
+}
+type Whom = Static<Type.TObject<typeof whom>>
+
+/** `disconnect`: closes a user's connections, or one of them. */
+export const disconnect = method(Type.Object({
+  ...whom,
   whitelist: optional(Type.Array(Type.String(), { maxItems: MAX_ENTRIES })),
   disconnect: optional(Type.Object({ code: optional(Type.Integer()), reason: optional(Type.String()) }))
-}), async ({ connections }, { user, client, session, whitelist, disconnect }) => {
-  if (!user && !client && !session) throw new ApiError(107, 'Say whom to disconnect: a user, a client or a session')
+}), async ({ connections }, { whitelist, disconnect, ...whom }) => {
   const close = {
     code: disconnect?.code || closeCodes.disconnected.code,
     reason: disconnect?.reason || (disconnect?.code ? '' : closeCodes.disconnected.reason)
   }
   mustBeClosable(close)
-  await connections.disconnect({ user: user || undefined, id: client || session || undefined, except: whitelist ?? undefined }, close)
+  await connections.disconnect({ ...filterOf(whom), except: whitelist ?? undefined }, close)
   return {}
 })
+
+/** `refresh`: lets a user's connections, or one of them, go on until another time, or ends them as expired. */
+export const refresh = method(Type.Object({
+  ...whom,
+  expired: optional(Type.Boolean()),
+  expire_at: optional(Type.Integer({ minimum: 0 })),
+  info: Type.Optional(Type.Unknown())
+}), async ({ connections }, { expired, expire_at: expireAt, info, ...whom }) => {
+  if (expired) await connections.disconnect(filterOf(whom), closeCodes.expired)
+  else await connections.refresh(filterOf(whom), { expiresAt: expireAt ? expireAt * 1000 : undefined, info })
+  return {}
+})
+
+/** `subscribe`: lets a user's connections, or one of them, hear a channel. */
+export const subscribe = method(Type.Object({ ...whom, channel: Type.String() }), async ({ connections }, { channel, ...whom }) => {
+  await connections.addTo(channel, filterOf(whom))
+  return {}
+})
+
+/** `unsubscribe`: lets them hear it no more. */
+export const unsubscribe = method(Type.Object({ ...whom, channel: Type.String() }), async ({ connections }, { channel, ...whom }) => {
+  await connections.removeFrom(channel, filterOf(whom))
+  return {}
+})
+
+/** `rpc`: calls a function of the app, see `app.connections.rpc`. */
+export const rpc = method(Type.Object({ method: Type.String(), params: Type.Optional(Type.Unknown()) }), async ({ connections }, { method, params }) => {
+  return { data: await connections.call(method, params) ?? null }
+})
+
+function filterOf ({ user, client, session }: Whom): ConnectionFilter {
+  if (!user && !client && !session) throw new ApiError(107, 'Say whose connections are meant: a user, a client or a session')
+  return { user: user || undefined, id: client || session || undefined }
+}
+
+function infoOf ({ client, user, info, channelInfo }: Member): object {
+  return { user, client, ...info !== undefined && { conn_info: info }, ...channelInfo !== undefined && { chan_info: channelInfo } }
+}
 
 // A glob becomes a regular expression: groups that repeat take exponential time, and each wildcard multiplies it. With
 // three it took 12 ms for the worst name of 255 bytes.

@@ -42,6 +42,10 @@ export interface Member {
   readonly client: string
   /** Empty where no user is known. */
   readonly user: string
+  /** What the user's token says of the user, for others to see. */
+  readonly info?: unknown
+  /** The same for this channel alone. */
+  readonly channelInfo?: unknown
 }
 
 /** Who has come to a channel and who has gone. */

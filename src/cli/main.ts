@@ -3,6 +3,7 @@ import { createRequire } from 'node:module'
 import { Command } from 'commander'
 import { connectCommand } from './connect.ts'
 import { serveCommand } from './serve.ts'
+import { tokenCommand } from './token.ts'
 
 const { version, description } = createRequire(import.meta.url)('fanfare/package.json') as { version: string, description: string }
 
@@ -11,4 +12,5 @@ await new Command('fanfare')
   .version(version)
   .addCommand(serveCommand())
   .addCommand(connectCommand())
+  .addCommand(tokenCommand())
   .parseAsync()

@@ -1,6 +1,7 @@
 import type { Broker, History, HistoryQuery, Member, PublishOptions } from '../brokers/broker.ts'
 import { fanfareError } from '../errors.ts'
 import type { ChannelBehaviour, ChannelRules } from './channel-rules.ts'
+import { serverRefusal, type Action } from './permissions.ts'
 import { channelNameRefusal, publicationOf, type Position, type Publication, type PublicationData } from './publication.ts'
 
 /** How something is published. */
@@ -43,13 +44,13 @@ export class ChannelApi {
    * @param data a string goes out as text, a Buffer as binary, everything else as JSON
    * @returns where the publication stands in its channel, once it is ordered and stored; within a second
    * @throws {FanfareError} FANFARE_BAD_CHANNEL, FANFARE_BAD_DATA, FANFARE_REFUSED_DATA by the channel's schema,
+   * FANFARE_FORBIDDEN where nobody may publish (`allow.publish` is `none`),
    * FANFARE_UNAVAILABLE if the broker is away: it may have been published then, and a repetition with the same
    * `idempotencyKey` will not double it
    * @example await app.connections.publish('orders:42', { state: 'shipped' })
    */
   async publish (channel: string, data: PublicationData, { tags, ...extras }: PublishExtras = {}): Promise<Position> {
-    const refusal = channelNameRefusal(channel)
-    if (refusal) throw refusal
+    this.#check(channel, 'publish')
     const publication = publicationOf(data)
     return this.order(channel, tags ? { ...publication, tags } : publication, extras)
   }
@@ -58,27 +59,27 @@ export class ChannelApi {
    * Part of a channel's history, and where the channel stands.
    *
    * @param query `limit` is without bound by default; `since` leaves out what is not after it; `reverse` begins with the latest
-   * @throws {FanfareError} FANFARE_BAD_CHANNEL, FANFARE_UNAVAILABLE
+   * @throws {FanfareError} FANFARE_BAD_CHANNEL, FANFARE_FORBIDDEN, FANFARE_UNAVAILABLE
    * @example const { publications, position } = await app.connections.history('orders:42', { limit: 10, reverse: true })
    */
   async history (channel: string, query: Partial<HistoryQuery> = {}): Promise<History> {
-    this.#check(channel)
+    this.#check(channel, 'history')
     return this.broker.history(channel, { limit: Infinity, ...query })
   }
 
   /** Forgets the history of a channel. Its offsets go on. */
   async removeHistory (channel: string): Promise<void> {
-    this.#check(channel)
+    this.#check(channel, 'history')
     await this.broker.removeHistory(channel)
   }
 
   /**
    * Who is in a channel, on all nodes.
    *
-   * @throws {FanfareError} FANFARE_NO_PRESENCE where it is not known, FANFARE_BAD_CHANNEL, FANFARE_UNAVAILABLE
+   * @throws {FanfareError} FANFARE_NO_PRESENCE where it is not known, FANFARE_BAD_CHANNEL, FANFARE_FORBIDDEN, FANFARE_UNAVAILABLE
    */
   async presence (channel: string): Promise<Member[]> {
-    if (!this.#check(channel).presence) throw fanfareError('FANFARE_NO_PRESENCE', channel)
+    if (!this.#check(channel, 'presence').presence) throw fanfareError('FANFARE_NO_PRESENCE', channel)
     return this.broker.presence(channel)
   }
 
@@ -96,9 +97,10 @@ export class ChannelApi {
     return this.broker.publish(channel, publication, extras ? { ...behaviour, ...extras } : behaviour)
   }
 
-  #check (channel: string): ChannelBehaviour {
-    const refusal = channelNameRefusal(channel)
+  #check (channel: string, action: Action): ChannelBehaviour {
+    const behaviour = this.rules.of(channel)
+    const refusal = channelNameRefusal(channel) ?? serverRefusal(behaviour.allow[action], action, channel)
     if (refusal) throw refusal
-    return this.rules.of(channel)
+    return behaviour
   }
 }

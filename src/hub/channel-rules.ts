@@ -1,5 +1,6 @@
 import { LRUCache } from 'lru-cache'
 import picomatch from 'picomatch'
+import type { Permissions } from './permissions.ts'
 import type { Publication } from './publication.ts'
 
 // Names are made by clients, so that what is known about them must be bounded.
@@ -18,6 +19,8 @@ export interface ChannelBehaviour {
   readonly presence: boolean
   /** `drop`: it misses publications until it has caught up; `close`: it is closed, and can recover. */
   readonly slowReceiver: SlowReceiver
+  /** Who may do what. */
+  readonly allow: Permissions
   /**
    * Looks at a publication.
    *
@@ -27,7 +30,8 @@ export interface ChannelBehaviour {
 }
 
 /** How the channels behave whose name matches; what is left out is as for all others. */
-export interface ChannelRule extends Partial<ChannelBehaviour> {
+export interface ChannelRule extends Partial<Omit<ChannelBehaviour, 'allow'>> {
+  readonly allow?: Partial<Permissions> | undefined
   /** A name or a glob: `orders`, `chat:*`, `{news,sports}/**`. */
   readonly match: string
 }
@@ -52,9 +56,9 @@ export class ChannelRules {
    */
   constructor (standard: ChannelBehaviour, rules: readonly ChannelRule[] = []) {
     this.#standard = standard
-    this.#rules = rules.map(({ match, ...rule }) => ({
+    this.#rules = rules.map(({ match, allow, ...rule }) => ({
       matches: matcherOf(match),
-      behaviour: { ...standard, ...rule }
+      behaviour: { ...standard, ...rule, allow: { ...standard.allow, ...allow } }
     }))
   }
 

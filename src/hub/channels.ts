@@ -3,7 +3,9 @@ import { closeCodes, type Close } from '../close-codes.ts'
 import { Channel, type Subscription } from './channel.ts'
 import { matcherOf, type ChannelRules } from './channel-rules.ts'
 import type { Connection } from './connection.ts'
+import { callerOf } from './access-api.ts'
 import type { FanOut } from './fan-out.ts'
+import type { Hooks } from './hooks.ts'
 import { pieceOf, type Piece } from './piece.ts'
 import { Presence } from './presence.ts'
 import type { Position, Publication } from './publication.ts'
@@ -23,6 +25,7 @@ export interface Start {
 export interface ChannelsParts {
   readonly broker: Broker
   readonly fanOut: FanOut
+  readonly hooks: Hooks
   readonly rules: ChannelRules
   /** In seconds. */
   readonly presenceTtl: number
@@ -86,6 +89,7 @@ export class Channels {
     if (connection.subscriptions.has(channel)) return
     connection.subscriptions.set(channel, channel.join(connection, echo))
     if (channel.presence) this.#presence.joined(name, connection)
+    if (channel.subscriptions.size === 1) this.#parts.hooks.tell('onOccupied', () => ({ channel: name }))
   }
 
   /**
@@ -211,7 +215,11 @@ export class Channels {
 
   #left (channel: Channel, subscription: Subscription): void {
     channel.leave(subscription)
-    if (channel.presence) this.#presence.left(channel.name, subscription.connection)
+    const { connection } = subscription
+    const { hooks } = this.#parts
+    if (channel.presence) this.#presence.left(channel.name, connection)
+    hooks.tell('onUnsubscribe', () => ({ caller: callerOf({ ...connection.peer, id: connection.id }), channel: channel.name }))
+    if (channel.subscriptions.size === 0) hooks.tell('onVacated', () => ({ channel: channel.name }))
     this.#closeIfIdle(channel)
   }
 

@@ -1,11 +1,13 @@
 import type { Broker } from '../brokers/broker.ts'
 import { closeCodes, type Close } from '../close-codes.ts'
 import { fanfareError } from '../errors.ts'
-import { ChannelApi } from './channel-api.ts'
+import { AccessApi } from './access-api.ts'
 import type { ChannelRules } from './channel-rules.ts'
 import type { Channels } from './channels.ts'
 import { Cluster, type NodeFacts } from './cluster.ts'
 import type { Connection } from './connection.ts'
+import type { Hooks } from './hooks.ts'
+import { channelNameRefusal } from './publication.ts'
 
 /** What this node is called, for the other nodes. */
 export interface NodeName { readonly name: string, readonly version: string }
@@ -19,22 +21,40 @@ export interface ConnectionFilter {
   readonly except?: readonly string[] | undefined
 }
 
+/** What is new of who a connection is. */
+export interface Renewal {
+  /** When it ends now, by the wall clock in milliseconds; never, if that is not given. */
+  readonly expiresAt?: number | undefined
+  /** What others may see of the user; as before, if that is not given. */
+  readonly info?: unknown
+}
+
 /** What can be done with all nodes that share the broker. */
-export abstract class ClusterApi extends ChannelApi {
+export abstract class ClusterApi extends AccessApi {
   protected readonly cluster: Cluster
   readonly #name: NodeName
   readonly #startedAt = performance.now()
 
-  constructor (broker: Broker, rules: ChannelRules, name: NodeName) {
-    super(broker, rules)
+  constructor (broker: Broker, rules: ChannelRules, hooks: Hooks, openToAll: boolean, name: NodeName) {
+    super(broker, rules, hooks, openToAll)
     this.#name = name
     this.cluster = new Cluster(broker, () => this.#facts())
     this.cluster.answer('channels', (names?: string) => Object.fromEntries(this.here().channels.counts(names)))
-    this.cluster.answer('disconnect', ({ filter, close }: { filter: ConnectionFilter, close: Close }) => this.#disconnectHere(filter, close))
+    this.#answer('disconnect', (connection, close: Close) => this.close(connection, close))
+    this.#answer('refresh', (connection, renewal: Renewal) => this.renew(connection, renewal))
+    this.#answer('subscribe', (connection, channel: string) => this.subscribe(connection, channel))
+    this.#answer('unsubscribe', (connection, channel: string) => this.unsubscribe(connection, channel))
   }
 
   /** Closes a connection of this node. */
   abstract close (connection: Connection, close: Close): void
+
+  /** Lets a connection of this node hear a channel, or no more. */
+  abstract subscribe (connection: Connection, channel: string): void
+  abstract unsubscribe (connection: Connection, channel: string): void
+
+  /** Takes note that a connection of this node may go on. */
+  protected abstract renew (connection: Connection, renewal: Renewal): void
 
   /** What there is on this node. */
   protected abstract here (): { readonly connections: ReadonlyMap<string, Connection>, readonly channels: Channels }
@@ -69,23 +89,62 @@ export abstract class ClusterApi extends ChannelApi {
    * @example await app.connections.disconnect({ user: 'ada' })
    */
   async disconnect (filter: ConnectionFilter, close: Close = closeCodes.disconnected): Promise<number> {
+    return this.#tell('disconnect', filter, close)
+  }
+
+  /**
+   * Lets connections go on that would end with their token, on all nodes.
+   *
+   * @param filter which ones, as for `disconnect`
+   * @param renewal until when, and what is to be known of the user from now on
+   * @returns how many
+   * @throws {FanfareError} FANFARE_BAD_FILTER, FANFARE_UNAVAILABLE
+   * @example await app.connections.refresh({ user: 'ada' }, { expiresAt: Date.now() + 3_600_000 })
+   */
+  async refresh (filter: ConnectionFilter, renewal: Renewal): Promise<number> {
+    return this.#tell('refresh', filter, renewal)
+  }
+
+  /**
+   * Lets connections hear one more channel, on all nodes, whatever its rule says; throws like `refresh`, and
+   * FANFARE_BAD_CHANNEL.
+   *
+   * @example await app.connections.addTo('orders:42', { user: 'ada' })
+   */
+  async addTo (channel: string, filter: ConnectionFilter): Promise<number> {
+    const refusal = channelNameRefusal(channel)
+    if (refusal) throw refusal
+    return this.#tell('subscribe', filter, channel)
+  }
+
+  /** Takes connections out of a channel, on all nodes; throws like `refresh`. */
+  async removeFrom (channel: string, filter: ConnectionFilter): Promise<number> {
+    return this.#tell('unsubscribe', filter, channel)
+  }
+
+  async #tell (question: string, filter: ConnectionFilter, what: unknown): Promise<number> {
     const { id, user, channel } = filter
     if (id === undefined && user === undefined && channel === undefined) throw fanfareError('FANFARE_BAD_FILTER')
-    const counts = await this.cluster.ask<number>('disconnect', { filter, close })
+    const counts = await this.cluster.ask<number>(question, { filter, what })
     return counts.reduce((sum, count) => sum + count, 0)
   }
 
-  #disconnectHere (filter: ConnectionFilter, close: Close): number {
-    const { id, user, channel, except } = filter
+  #answer<What> (question: string, act: (connection: Connection, what: What) => void): void {
+    this.cluster.answer(question, ({ filter, what }: { filter: ConnectionFilter, what: What }) => {
+      const meant = this.#meant(filter)
+      for (const connection of meant) act(connection, what)
+      return meant.length
+    })
+  }
+
+  #meant ({ id, user, channel, except }: ConnectionFilter): Connection[] {
     const { connections } = this.here()
     const candidates = id === undefined ? Array.from(connections.values()) : [connections.get(id)]
-    const meant = candidates.filter((connection) => connection !== undefined &&
+    return candidates.filter((connection) => connection !== undefined &&
       (user === undefined || connection.peer.user === user) &&
-      (channel === undefined || Array.from(connection.subscriptions.keys()).some(({ name }) => name === channel)) &&
+      (channel === undefined || connection.isIn(channel)) &&
       !except?.includes(connection.id)
     ) as Connection[]
-    for (const connection of meant) this.close(connection, close)
-    return meant.length
   }
 
   #facts (): NodeFacts {

@@ -1,34 +1,39 @@
 import type { Broker } from '../brokers/broker.ts'
 import { closeCodes, type Close } from '../close-codes.ts'
 import { fanfareError, type FanfareError } from '../errors.ts'
+import { callerOf, type Admission, type Wish } from './access-api.ts'
 import type { ChannelRules } from './channel-rules.ts'
 import { Channels, type Start } from './channels.ts'
-import { ClusterApi, type NodeName } from './cluster-api.ts'
+import { ClusterApi, type NodeName, type Renewal } from './cluster-api.ts'
 import { Connection, type Peer } from './connection.ts'
 import type { Encoding } from './encoding.ts'
 import { FanOut } from './fan-out.ts'
 import { Heartbeat, type HeartbeatTimes } from './heartbeat.ts'
-import { AddressCounts, holdBackSender, Throttle } from './limits.ts'
+import { Hooks } from './hooks.ts'
+import { Inbox, type InboxSettings } from './inbox.ts'
+import { Lifetimes } from './lifetimes.ts'
+import { AddressCounts } from './limits.ts'
 import { channelNameRefusal, type Publication } from './publication.ts'
 import { spread } from './spread.ts'
 import type { Transport } from './transport.ts'
 
 /** The manager's limits; 0 switches a limit off where that is said. */
-export interface ManagerSettings extends HeartbeatTimes {
+export interface ManagerSettings extends HeartbeatTimes, InboxSettings {
   readonly maxConnections: number
   /** 0: off. */
   readonly maxConnectionsPerIp: number
   readonly maxChannels: number
-  /** What may wait for one connection, in bytes. */
-  readonly maxBufferedBytes: number
-  /** Messages per second and connection; 0: off. */
-  readonly messageRate: number
   /** How long who is in a channel is remembered after its node has died, in seconds. */
   readonly presenceTtl: number
+  /** What a hook may take, in seconds. */
+  readonly hookTimeout: number
+  /** Whether everyone may come, because nothing says who somebody is. */
+  readonly openToAll: boolean
 }
 
 /** Where the manager reports what happens: any pino-like logger. */
 export interface Log {
+  warn (facts: object, sentence: string): void
   info (facts: object, sentence: string): void
   debug (facts: object, sentence: string): void
 }
@@ -52,16 +57,26 @@ export class ConnectionManager extends ClusterApi {
   readonly #channels: Channels
   readonly #fanOut: FanOut
   readonly #heartbeat: Heartbeat
+  readonly #inbox: Inbox
+  readonly #lifetimes: Lifetimes
   #stopping = false
 
   constructor (broker: Broker, rules: ChannelRules, settings: ManagerSettings, log: Log, name: NodeName) {
-    super(broker, rules, name)
+    super(broker, rules, new Hooks(settings.hookTimeout, log), settings.openToAll, name)
     this.#settings = settings
     this.#log = log
     const close = this.close.bind(this)
     this.#fanOut = new FanOut(settings.maxBufferedBytes, (connection) => close(connection, closeCodes.slow))
     this.#heartbeat = new Heartbeat(settings, (connection) => this.#silent(connection))
-    this.#channels = new Channels({ ...settings, broker, rules, fanOut: this.#fanOut, close })
+    this.#channels = new Channels({ ...settings, broker, rules, fanOut: this.#fanOut, hooks: this.hooks, close })
+    this.#lifetimes = new Lifetimes(this.hooks, settings.hookTimeout, close)
+    this.#inbox = new Inbox(settings, {
+      refusalOf: (connection, channel) => this.publishRefusal(connection, channel),
+      ask: (connection, channel, publication) => this.hooks.has('onPublish') ? this.askBeforePublishing(connection, channel, publication) : undefined,
+      order: (channel, publication, extras) => this.order(channel, publication, extras),
+      close,
+      log
+    })
   }
 
   /** Begins to work; to be called once, before all else. */
@@ -118,29 +133,50 @@ export class ConnectionManager extends ClusterApi {
   }
 
   /**
+   * Sees whether somebody may come, by limits, permissions and hooks.
+   *
+   * @param then gets why not, or who it is, as hooks may know more, and what it hears
+   */
+  admit (peer: Peer, wish: Wish, then: (refusal: Error | undefined, admission?: Admission) => void): void {
+    const refusal = this.refusalOf(peer, wish.channels)
+    if (refusal) then(refusal)
+    else if (this.asksBeforeConnecting) this.askBeforeConnecting(peer, wish).then((admission) => then(undefined, admission), then)
+    else {
+      let admission: Admission
+      try {
+        admission = this.admitted(peer, wish)
+      } catch (error) {
+        then(error as Error)
+        return
+      }
+      then(undefined, admission)
+    }
+  }
+
+  /**
    * Gets ready for a connection, so that it hears all that is published from the moment on that it is accepted.
    *
    * @param then gets why it may not come, if so; `open` may be called in the same turn of the loop
    */
-  admit (peer: Peer, channels: readonly string[], then: (refusal?: Error) => void): void {
-    const refusal = this.refusalOf(peer, channels)
-    const wait = refusal ? undefined : this.#channels.prepare(channels)
+  prepare ({ peer, channels }: Admission, then: (refusal?: Error) => void): void {
+    const wait = this.#channels.prepare(channels)
     if (wait) wait.then(() => then(this.refusalOf(peer, channels)), then)
-    else then(refusal)
+    else then(this.refusalOf(peer, channels))
   }
 
   /**
    * Takes a new connection in.
    *
-   * @param channels what it hears from now on
+   * @param admission who it is, and what it hears from now on
    */
-  open (transport: Transport, encoding: Encoding, peer: Peer, channels: readonly string[], hearing: Hearing = {}): Connection {
+  open (transport: Transport, encoding: Encoding, { peer, channels }: Admission, hearing: Hearing = {}): Connection {
     const connection = new Connection(transport, encoding, peer)
-    if (this.#settings.messageRate > 0) connection.throttle = new Throttle(this.#settings.messageRate)
+    this.#inbox.opened(connection)
     this.#connections.set(connection.id, connection)
     this.#addresses.add(peer.address)
     this.#heartbeat.add(connection)
     for (const channel of channels) this.subscribe(connection, channel, hearing)
+    this.#lifetimes.add(connection, channels)
     this.#log.info({ ...factsOf(connection), channels, connections: this.count }, 'connection opened')
     return connection
   }
@@ -170,10 +206,7 @@ export class ConnectionManager extends ClusterApi {
   receive (connection: Connection, channel: string, publication: Publication): void {
     if (!connection.open) return
     connection.awaitingPong = false
-    this.#log.debug({ connection: connection.id, channel, bytes: publication.data.length }, 'message')
-    holdBackSender(connection, publication.data.length, this.#settings.maxBufferedBytes)
-    if (connection.throttle) connection.throttle.run(connection, () => this.#publishFrom(connection, channel, publication))
-    else this.#publishFrom(connection, channel, publication)
+    this.#inbox.receive(connection, channel, publication)
   }
 
   /** Takes note of a sign of life. */
@@ -198,9 +231,12 @@ export class ConnectionManager extends ClusterApi {
     this.#addresses.remove(connection.peer.address)
     this.#heartbeat.remove(connection)
     this.#fanOut.backlog.release(connection)
+    this.#inbox.closed(connection)
+    this.#lifetimes.remove(connection)
     this.#channels.leaveAll(connection)
     const seconds = Math.round(performance.now() - connection.openedAt) / 1000
     this.#log.info({ ...factsOf(connection), code, seconds, connections: this.count }, 'connection closed')
+    this.hooks.tell('onDisconnect', () => ({ caller: callerOf({ ...connection.peer, id: connection.id }), code, seconds }))
   }
 
   /**
@@ -225,12 +261,8 @@ export class ConnectionManager extends ClusterApi {
     await this.broker.close()
   }
 
-  #publishFrom (connection: Connection, channel: string, { kind, data }: Publication): void {
-    this.order(channel, { kind, data, from: connection.id }).catch((error: FanfareError) => {
-      this.#log.info({ connection: connection.id, channel, error: error.message }, 'message could not be published')
-      const refused = error.code === 'FANFARE_REFUSED_DATA'
-      this.close(connection, refused ? { ...closeCodes.badRequest, reason: reasonOf(error) } : closeCodes.tryAgainLater)
-    })
+  protected override renew (connection: Connection, renewal: Renewal): void {
+    this.#lifetimes.renew(connection, renewal)
   }
 
   protected override here (): ReturnType<ClusterApi['here']> {
@@ -247,9 +279,4 @@ export class ConnectionManager extends ClusterApi {
 
 function factsOf ({ id, peer }: Connection): object {
   return { connection: id, address: peer.address, user: peer.user }
-}
-
-// A close frame has room for 123 bytes (RFC 6455 section 5.5).
-function reasonOf ({ message }: Error): string {
-  return Buffer.byteLength(message) <= 123 ? message : Buffer.from(message).subarray(0, 120).toString().replace(/\ufffd*$/, '…')
 }

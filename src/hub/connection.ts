@@ -4,16 +4,40 @@ import type { Encoding } from './encoding.ts'
 import type { Throttle } from './limits.ts'
 import type { Transport } from './transport.ts'
 
+/** What a token says of a channel that it names. */
+export interface Grant {
+  /** What others in the channel may see of the user. */
+  readonly info?: unknown
+  /** When the right ends, by the wall clock in milliseconds. */
+  readonly expiresAt?: number | undefined
+}
+
+/** Who somebody is, as a token or a hook says. */
+export interface Identity {
+  /** Id of the user; empty for somebody who may come without one. */
+  readonly user?: string | undefined
+  /** What others may see of the user. */
+  readonly info?: unknown
+  /** What only the server sees. */
+  readonly meta?: unknown
+  /** Channels that may be heard because the token names them. */
+  readonly grants?: ReadonlyMap<string, Grant> | undefined
+  /** When the connection ends, by the wall clock in milliseconds. */
+  readonly expiresAt?: number | undefined
+}
+
 /** Who is at the other end. */
-export interface Peer {
+export interface Peer extends Identity {
   /** Address that limits count by: the client's, not that of a trusted proxy. */
   readonly address: string
-  /** Id of the user, where one is known. */
-  readonly user?: string | undefined
+  /** How it is connected; `http`: it only asks something. */
+  readonly transport?: 'websocket' | 'sse' | 'http'
+  /** Id that the connection will have; hooks know it before there is a connection. */
+  readonly id?: string
 }
 
 // `randomUUID` leaves a rope of 15 pieces, 500 bytes; reading one character makes it one string of 56 bytes.
-function newId (): string {
+export function newId (): string {
   const id = randomUUID()
   id.charCodeAt(0)
   return id
@@ -21,8 +45,9 @@ function newId (): string {
 
 /** One live client, whatever its transport. Only its ConnectionManager changes it. */
 export class Connection {
-  readonly id = newId()
-  readonly peer: Peer
+  readonly id: string
+  /** Only a refresh changes it. */
+  peer: Peer
   readonly encoding: Encoding
   readonly transport: Transport
   readonly subscriptions = new Map<Channel, Subscription>()
@@ -42,6 +67,8 @@ export class Connection {
   /** What waits for it, once it has fallen behind. */
   backlog: Buffer[] | undefined
   throttle: Throttle | undefined
+  /** What it sent last, while hooks still look at it. */
+  turn: Promise<void> | undefined
   /** Bytes that it has sent since it was last held back. */
   intake = 0
   /** Not read from until it has taken what waits for it. */
@@ -49,9 +76,16 @@ export class Connection {
   #holds = 0
 
   constructor (transport: Transport, encoding: Encoding, peer: Peer) {
+    this.id = peer.id ?? newId()
     this.transport = transport
     this.encoding = encoding
     this.peer = peer
+  }
+
+  /** Whether it is in a channel. */
+  isIn (name: string): boolean {
+    for (const channel of this.subscriptions.keys()) if (channel.name === name) return true
+    return false
   }
 
   /** Stops reading from the peer until every hold is released. */

@@ -1,23 +1,47 @@
 import type { Connection } from './connection.ts'
 
-/**
- * Holds one connection to a number of messages per second: a second's worth may come at once, what is above it waits,
- * and while anything waits nothing more is read from the connection. So nothing is dropped, and what waits is at most
- * what one read from the socket held.
- */
-export class Throttle {
+/** So many of something in a second. */
+export class Bucket {
   readonly #rate: number
   readonly #capacity: number
-  readonly #waiting: (() => void)[] = []
   #tokens: number
   #countedAt = performance.now()
+
+  /**
+   * @param rate per second, above 0
+   * @param capacity how many may come at once; those of a second by default
+   */
+  constructor (rate: number, capacity = Math.max(1, rate)) {
+    this.#rate = rate
+    this.#capacity = capacity
+    this.#tokens = this.#capacity
+  }
+
+  /** Milliseconds until there is one; 0 if there is. */
+  get waitMs (): number {
+    const now = performance.now()
+    this.#tokens = Math.min(this.#capacity, this.#tokens + (now - this.#countedAt) * this.#rate / 1000)
+    this.#countedAt = now
+    return this.#tokens >= 1 ? 0 : Math.ceil((1 - this.#tokens) * 1000 / this.#rate)
+  }
+
+  take (): void {
+    this.#tokens--
+  }
+}
+
+/**
+ * Holds one connection to a number of messages per second: what is above it waits, and while anything waits nothing more
+ * is read from the connection. So nothing is dropped, and what waits is at most what one read from the socket held.
+ */
+export class Throttle {
+  readonly #buckets: readonly Bucket[]
+  readonly #waiting: (() => void)[] = []
   #timer: NodeJS.Timeout | undefined
 
-  /** @param rate messages per second, above 0 */
-  constructor (rate: number) {
-    this.#rate = rate
-    this.#capacity = Math.max(1, rate)
-    this.#tokens = this.#capacity
+  /** @param buckets each of which must have one for every message; connections of one user share one of them */
+  constructor (buckets: readonly Bucket[]) {
+    this.#buckets = buckets
   }
 
   /** Whether messages wait for their turn. */
@@ -27,7 +51,8 @@ export class Throttle {
 
   /** Runs what handles a message, now or when its turn has come. */
   run (connection: Connection, handle: () => void): void {
-    if (!this.#timer && this.#take()) {
+    if (!this.#timer && this.#waitMs === 0) {
+      this.#take()
       handle()
       return
     }
@@ -43,25 +68,55 @@ export class Throttle {
     for (const handle of this.#waiting.splice(0)) handle()
   }
 
-  #take (): boolean {
-    const now = performance.now()
-    this.#tokens = Math.min(this.#capacity, this.#tokens + (now - this.#countedAt) * this.#rate / 1000)
-    this.#countedAt = now
-    if (this.#tokens < 1) return false
-    this.#tokens--
-    return true
+  get #waitMs (): number {
+    let longest = 0
+    for (const { waitMs } of this.#buckets) longest = Math.max(longest, waitMs)
+    return longest
+  }
+
+  #take (): void {
+    for (const bucket of this.#buckets) bucket.take()
   }
 
   #wait (connection: Connection): void {
     this.#timer = setTimeout(() => {
-      while (this.#waiting.length > 0 && this.#take()) this.#waiting.shift()?.()
+      while (this.#waiting.length > 0 && this.#waitMs === 0) {
+        this.#take()
+        this.#waiting.shift()?.()
+      }
       if (this.#waiting.length > 0) {
         this.#wait(connection)
         return
       }
       this.#timer = undefined
       connection.release()
-    }, Math.ceil((1 - this.#tokens) * 1000 / this.#rate))
+    }, this.#waitMs)
+  }
+}
+
+/** What the messages of each user are counted by, as long as the user is connected. */
+export class UserBuckets {
+  readonly #rate: number
+  readonly #users = new Map<string, { readonly bucket: Bucket, connections: number }>()
+
+  /** @param rate messages per second and user */
+  constructor (rate: number) {
+    this.#rate = rate
+  }
+
+  add (user: string): Bucket {
+    let entry = this.#users.get(user)
+    if (!entry) {
+      entry = { bucket: new Bucket(this.#rate), connections: 0 }
+      this.#users.set(user, entry)
+    }
+    entry.connections++
+    return entry.bucket
+  }
+
+  remove (user: string): void {
+    const entry = this.#users.get(user)
+    if (entry && --entry.connections === 0) this.#users.delete(user)
   }
 }
 

@@ -32,7 +32,7 @@ export class Presence {
   joined (channel: string, connection: Connection): void {
     const { joined, left } = this.#changeOf(channel)
     left.delete(connection.id)
-    joined.set(connection.id, memberOf(connection))
+    joined.set(connection.id, memberOf(connection, channel))
   }
 
   left (channel: string, connection: Connection): void {
@@ -74,7 +74,7 @@ export class Presence {
       for (let from = 0; from < all.length; from += MEMBERS_AT_ONCE) {
         // Some may have left while the ones before were named.
         const here = all.slice(from, from + MEMBERS_AT_ONCE).filter((subscription) => subscriptions.has(subscription))
-        await this.#update(channel, here.map(({ connection }) => memberOf(connection)), [])
+        await this.#update(channel, here.map(({ connection }) => memberOf(connection, channel)), [])
       }
     }
     this.#repeating = false
@@ -86,6 +86,7 @@ export class Presence {
   }
 }
 
-function memberOf ({ id, peer }: Connection): Member {
-  return { client: id, user: peer.user ?? '' }
+function memberOf ({ id, peer: { user = '', info, grants } }: Connection, channel: string): Member {
+  const channelInfo = grants?.get(channel)?.info
+  return { client: id, user, ...info !== undefined && { info }, ...channelInfo !== undefined && { channelInfo } }
 }

@@ -7,12 +7,13 @@ import type { Connection } from '../../src/hub/connection.ts'
 import { ConnectionManager, type ManagerSettings } from '../../src/hub/connection-manager.ts'
 import { ChannelRules, type ChannelBehaviour } from '../../src/hub/channel-rules.ts'
 import type { Encoding } from '../../src/hub/encoding.ts'
+import { openPermissions } from '../../src/hub/permissions.ts'
 import type { Transport } from '../../src/hub/transport.ts'
 
 // The hub alone, with transports that can be stalled and killed at will: what a real network does only by chance.
 
 const SETTINGS: ManagerSettings = {
-  maxBufferedBytes: 200, presenceTtl: 60, maxConnections: 1000, maxConnectionsPerIp: 0, maxChannels: 10, messageRate: 0, pingInterval: 25, pongTimeout: 8
+  maxBufferedBytes: 200, presenceTtl: 60, maxConnections: 1000, maxConnectionsPerIp: 0, maxChannels: 10, messageRate: 0, userMessageRate: 0, hookTimeout: 5, openToAll: true, pingInterval: 25, pongTimeout: 8
 }
 
 class TestTransport implements Transport {
@@ -54,11 +55,11 @@ const linesEncoding = (slow: boolean): Encoding => ({
 
 const nextTurn = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
-const BEHAVIOUR: ChannelBehaviour = { historySize: 10, historyTtl: 60, presence: true, slowReceiver: 'close' }
+const BEHAVIOUR: ChannelBehaviour = { historySize: 10, historyTtl: 60, presence: true, slowReceiver: 'close', allow: openPermissions }
 
 function managerOf (settings: Partial<ManagerSettings> = {}, behaviour: Partial<ChannelBehaviour> = {}, broker: Broker = new MemoryBroker(1e6)): ConnectionManager {
   const rules = new ChannelRules({ ...BEHAVIOUR, ...behaviour })
-  const manager = new ConnectionManager(broker, rules, { ...SETTINGS, ...settings }, { info: () => {}, debug: () => {} }, { name: 'test', version: '0' })
+  const manager = new ConnectionManager(broker, rules, { ...SETTINGS, ...settings }, { warn: () => {}, info: () => {}, debug: () => {} }, { name: 'test', version: '0' })
   manager.start()
   return manager
 }
@@ -102,7 +103,7 @@ t.test('joins, leaves, publications, replies, stalls and deaths in any order: ev
       if (it.do === 'turn') await nextTurn()
       if (it.do === 'open') {
         const transport = new TestTransport()
-        const connection = manager.open(transport, encodings[Number(it.slowEncoding)] as Encoding, { address: 'x' }, [it.channel], it)
+        const connection = manager.open(transport, encodings[Number(it.slowEncoding)] as Encoding, { peer: { address: 'x' }, channels: [it.channel] }, it)
         all.push({ connection, transport, channels: new Map([[it.channel, it.echo]]), expected: [], whole: true })
       }
       if (it.do === 'publish') {
@@ -160,7 +161,7 @@ t.test('joins, leaves, publications, replies, stalls and deaths in any order: ev
 t.test('a slow receiver that is not cut hears a part of the channel in order, and how much it missed', async (t) => {
   const manager = managerOf({}, { slowReceiver: 'drop' })
   const transport = new TestTransport()
-  manager.open(transport, linesEncoding(false), { address: 'x' }, ['red'])
+  manager.open(transport, linesEncoding(false), { peer: { address: 'x' }, channels: ['red'] })
   transport.stalled = true
   for (let number = 0; number < 100; number++) {
     await manager.publish('red', String(number))
@@ -177,7 +178,7 @@ t.test('a slow receiver that is not cut hears a part of the channel in order, an
 t.test('nothing newer comes to a slow receiver before it is told what it missed, even if there is room again', async (t) => {
   const manager = managerOf({}, { slowReceiver: 'drop' })
   const transport = new TestTransport()
-  manager.open(transport, linesEncoding(false), { address: 'x' }, ['red'])
+  manager.open(transport, linesEncoding(false), { peer: { address: 'x' }, channels: ['red'] })
   transport.bufferedBytes = 1000
   manager.publish('red', 'missed')
   await nextTurn()
@@ -194,7 +195,7 @@ t.test('a flush of very many receivers lets the loop turn, and keeps the order f
   const manager = managerOf()
   const encoding = linesEncoding(false)
   const transports = Array.from({ length: 500 }, () => new TestTransport())
-  const connections = transports.map((transport) => manager.open(transport, encoding, { address: 'x' }, ['red']))
+  const connections = transports.map((transport) => manager.open(transport, encoding, { peer: { address: 'x' }, channels: ['red'] }))
   // As if each write took 0.2 ms: 500 of them are 100 ms.
   for (const transport of transports) transport.onWrite = () => { for (const end = performance.now() + 0.2; performance.now() < end;); }
   for (let number = 0; number < 3; number++) manager.publish('red', `first ${number}`)
@@ -205,7 +206,7 @@ t.test('a flush of very many receivers lets the loop turn, and keeps the order f
     await nextTurn()
     if (turns++ === 1) {
       manager.publish('red', 'second')
-      manager.open(late, encoding, { address: 'x' }, ['red'])
+      manager.open(late, encoding, { peer: { address: 'x' }, channels: ['red'] })
       manager.publish('red', 'third')
       manager.send(connections[400] as Connection, Buffer.from('reply\n'))
       manager.unsubscribe(connections[450] as Connection, 'red')
@@ -228,7 +229,7 @@ t.test('a connection that several channels reach in one flush is written to once
   const transport = new TestTransport()
   let writes = 0
   transport.onWrite = () => { writes++ }
-  manager.open(transport, linesEncoding(false), { address: 'x' }, CHANNELS)
+  manager.open(transport, linesEncoding(false), { peer: { address: 'x' }, channels: CHANNELS })
   for (const name of CHANNELS) manager.publish(name, 'x')
   await nextTurn()
   t.equal(writes, 1)
@@ -242,7 +243,7 @@ t.test('a connection that several channels reach in one flush is written to once
 t.test('nodes that stop refuse newcomers, and stop once', async (t) => {
   const manager = managerOf()
   const transport = new TestTransport()
-  manager.open(transport, linesEncoding(false), { address: 'x' }, ['red'])
+  manager.open(transport, linesEncoding(false), { peer: { address: 'x' }, channels: ['red'] })
   t.equal(manager.refusalOf({ address: 'x' }, ['red']), undefined)
   await Promise.all([manager.drain(1), manager.drain(1)])
   t.equal(transport.closedWith, 1012)
@@ -255,7 +256,7 @@ t.test('a message that the broker refuses closes its sender with 1013, and rejec
   broker.publish = async () => { throw new Error('away') }
   const manager = managerOf({}, {}, broker)
   const transport = new TestTransport()
-  const connection = manager.open(transport, linesEncoding(false), { address: 'x' }, ['red'])
+  const connection = manager.open(transport, linesEncoding(false), { peer: { address: 'x' }, channels: ['red'] })
   manager.receive(connection, 'red', { kind: 'text', data: Buffer.from('x') })
   await nextTurn()
   t.equal(transport.closedWith, 1013)
@@ -266,7 +267,7 @@ t.test('what a throttled client sends while the node is already stopping is publ
   const manager = managerOf({ messageRate: 1 })
   // More than are closed at once, so that the last one is still open when it sends.
   const transports = Array.from({ length: 150 }, () => new TestTransport())
-  const connections = transports.map((transport, index) => manager.open(transport, linesEncoding(false), { address: 'x' }, index < 148 ? ['other'] : ['red']))
+  const connections = transports.map((transport, index) => manager.open(transport, linesEncoding(false), { peer: { address: 'x' }, channels: index < 148 ? ['other'] : ['red'] }))
   const [listener, sender] = [transports.at(-2) as TestTransport, connections.at(-1) as Connection]
   const drained = manager.drain(10)
   for (let number = 0; number < 3; number++) manager.receive(sender, 'red', { kind: 'text', data: Buffer.from(String(number)) })

@@ -39,16 +39,16 @@ t.test('who has no key is refused before the body is read', async (t) => {
 })
 
 t.test('errors: 200 with an error, or their own status in the mode transport', async (t) => {
-  const { url } = await start(t, { apiKey: KEY })
+  const { url } = await start(t, { apiKey: KEY, presence: false, channels: [{ match: 'frozen', allow: { publish: 'none' } }] })
   const bad = JSON.stringify({ channel: 'a', since: { offset: 9, epoch: 'x' } })
-  for (const [method, body, code] of [['nope', '{}', 104], ['publish', '{}', 107], ['rpc', '{}', 108], ['history', bad, 112]] as const) {
+  for (const [method, body, code] of [['nope', '{}', 104], ['publish', '{}', 107], ['presence', '{"channel":"a"}', 108], ['publish', '{"channel":"frozen","data":1}', 103], ['history', bad, 112]] as const) {
     const { status, json } = await post(`${url}/api/${method}`, body)
     t.match({ status, json }, { status: 200, json: errorWith(code) })
     const inTransport = await post(`${url}/api/${method}`, body, { 'x-api-key': KEY, 'x-centrifugo-error-mode': 'transport' })
     t.equal(inTransport.status, apiErrorTable[code][1])
     t.strictSame(inTransport.json, json.error)
   }
-  t.match(Object.fromEntries(Object.entries(apiErrorTable).map(([code, [, status]]) => [code, status])), { 100: 500, 102: 404, 104: 404, 107: 400, 108: 400, 112: 416, 113: 409 })
+  t.match(Object.fromEntries(Object.entries(apiErrorTable).map(([code, [, status]]) => [code, status])), { 100: 500, 102: 404, 103: 403, 104: 404, 107: 400, 108: 400, 112: 416, 113: 409 })
 })
 
 t.test('errors of Fanfare keep their sentence', async (t) => {

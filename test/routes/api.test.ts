@@ -129,7 +129,7 @@ t.test('disconnect: closes those who are meant with the code and reason given, a
   t.strictSame(await api('disconnect', { client: ids[2], whitelist: [ids[2]] }), {})
   t.strictSame(await api('disconnect', { user: 'unknown', client: ids[2], disconnect: { code: 0, reason: '' } }), {})
   t.equal((await api('info') as { nodes: { num_clients: number }[] }).nodes[0]?.num_clients, 1)
-  t.match(await api('disconnect', { whitelist: [ids[2]], channel: 'c' }), errorWith(107, /Say whom to disconnect/))
+  t.match(await api('disconnect', { whitelist: [ids[2]], channel: 'c' }), errorWith(107, /Say whose connections are meant/))
   for (const code of [999, 1001, 1005, 2999, 5000, -1]) {
     t.match(await api('disconnect', { client: ids[2], disconnect: { code } }), errorWith(107, new RegExp(`code must be 1000, or from 3000 to 4999; got ${code}`)))
   }
@@ -189,9 +189,33 @@ t.test('POST /api takes the old form: one command in each line, and answers in l
   }
 })
 
-t.test('methods that come later are not available, others are not known', async (t) => {
+t.test('subscribe and unsubscribe: connections hear one more channel, or no more', async (t) => {
+  const { url, wsUrl, app } = await start(t, { apiKey: KEY })
+  const api = apiOf(url)
+  const client = await connect(t, `${wsUrl}?channel=a`)
+  const [{ client: id } = { client: '' }] = await app.connections.presence('a')
+  t.strictSame(await api('subscribe', { client: id, channel: 'b' }), {})
+  await api('publish', { channel: 'b', data: 1 })
+  t.strictSame(await client.hears(1), ['1'])
+  t.strictSame(await api('unsubscribe', { client: id, channel: 'b' }), {})
+  await api('publish', { channel: 'b', data: 2 })
+  await api('publish', { channel: 'a', data: 3 })
+  t.strictSame(await client.hears(2), ['1', '3'])
+  t.match(await api('subscribe', { client: id, channel: '' }), errorWith(107, /A channel name is/))
+  t.match(await api('subscribe', { channel: 'b' }), errorWith(107, /Say whose connections are meant/))
+})
+
+t.test('rpc: calls a function of the app', async (t) => {
+  const { url, app } = await start(t, { apiKey: KEY })
+  const api = apiOf(url)
+  app.connections.rpc('double', async (data) => Number(data) * 2).rpc('nothing', () => {})
+  t.strictSame(await api('rpc', { method: 'double', params: 21 }), { data: 42 })
+  t.strictSame(await api('rpc', { method: 'nothing' }), { data: null })
+  t.match(await api('rpc', { method: 'other' }), errorWith(104, 'There is no method other'))
+})
+
+t.test('methods that are not known', async (t) => {
   const { url } = await start(t, { apiKey: KEY })
   const api = apiOf(url)
-  for (const method of ['refresh', 'subscribe', 'unsubscribe', 'rpc']) t.strictSame(await api(method, { user: 'x' }), errorWith(108, 'not available'))
   for (const method of ['nope', 'constructor', '__proto__', 'PUBLISH', '']) t.strictSame(await api(method), errorWith(104, 'method not found'))
 })

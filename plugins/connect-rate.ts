@@ -1,0 +1,41 @@
+import rateLimit from '@fastify/rate-limit'
+import underPressure from '@fastify/under-pressure'
+import type { FastifyInstance } from 'fastify'
+import fp from 'fastify-plugin'
+import type { PluginSettings } from '../src/config.ts'
+import { fanfareError } from '../src/errors.ts'
+
+declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Whether a request to the route becomes a connection, as an upgrade does. */
+    connects?: boolean
+  }
+}
+
+/** Refuses attempts to connect before any work is done for them: too many from one address, or while the node is overloaded. */
+async function connectRate (app: FastifyInstance, { connectRate, maxEventLoopDelay }: PluginSettings): Promise<void> {
+  const connects = ({ headers, routeOptions }: { headers: { upgrade?: string }, routeOptions: { config?: { connects?: boolean } } }): boolean =>
+    headers.upgrade !== undefined || routeOptions.config?.connects === true
+
+  if (connectRate > 0) {
+    await app.register(rateLimit, { global: false, max: connectRate, timeWindow: '1 minute' })
+    const count = app.createRateLimit()
+    app.addHook('onRequest', async (request, reply) => {
+      if (!connects(request)) return
+      const counted = await count(request)
+      if (counted.isAllowed || !counted.isExceeded) return
+      reply.header('retry-after', counted.ttlInSeconds)
+      throw fanfareError('FANFARE_TOO_MANY_ATTEMPTS', `${counted.ttlInSeconds} s`)
+    })
+  }
+
+  if (maxEventLoopDelay > 0) {
+    // What is there goes on: only what is new is refused.
+    await app.register(underPressure, { maxEventLoopDelay, pressureHandler: () => {} })
+    app.addHook('onRequest', async (request) => {
+      if (connects(request) && app.isUnderPressure()) throw fanfareError('FANFARE_OVERLOADED')
+    })
+  }
+}
+
+export default fp(connectRate, { name: 'connect-rate' })

@@ -1,0 +1,79 @@
+import secureParse from 'secure-json-parse'
+import { Type, type Static } from 'typebox'
+import { compile, firstError } from '../channel-rules.ts'
+import { fanfareError } from '../errors.ts'
+import type { Grant, Identity } from '../hub/connection.ts'
+
+// 31 December 9999, in seconds: what is later is a mistake, such as milliseconds.
+const LAST_SECOND = 253_402_300_799
+
+const seconds = Type.Integer({ minimum: 0, maximum: LAST_SECOND })
+const common = {
+  sub: Type.Optional(Type.String({ maxLength: 255 })),
+  exp: Type.Optional(seconds),
+  nbf: Type.Optional(seconds),
+  iat: Type.Optional(seconds),
+  expire_at: Type.Optional(seconds),
+  info: Type.Optional(Type.Unknown()),
+  b64info: Type.Optional(Type.String())
+}
+
+/** What a connection token may say; what else it says is ignored. */
+const connectionClaims = Type.Object({
+  ...common,
+  channels: Type.Optional(Type.Array(Type.String())),
+  subs: Type.Optional(Type.Record(Type.String(), Type.Object({ info: Type.Optional(Type.Unknown()), b64info: Type.Optional(Type.String()) }))),
+  meta: Type.Optional(Type.Unknown())
+})
+
+/** What a subscription token may say. */
+const subscriptionClaims = Type.Object({ ...common, channel: Type.String(), client: Type.Optional(Type.String()) })
+
+type ConnectionClaims = Static<typeof connectionClaims>
+export type SubscriptionClaims = Static<typeof subscriptionClaims>
+
+const validators = { connection: compile(connectionClaims), subscription: compile(subscriptionClaims) }
+
+/**
+ * Reads the claims of a token whose signature has been verified.
+ *
+ * @param text the payload, as it was signed
+ * @throws {FanfareError} FANFARE_TOKEN_INVALID that names the claim that is wrong
+ */
+export function claimsIn (kind: 'connection', text: string): ConnectionClaims
+export function claimsIn (kind: 'subscription', text: string): SubscriptionClaims
+export function claimsIn (kind: keyof typeof validators, text: string): object {
+  let claims: { channel?: unknown }
+  try {
+    claims = secureParse(text) as object
+  } catch {
+    throw fanfareError('FANFARE_TOKEN_INVALID', 'its claims are not JSON that may be read')
+  }
+  const validate = validators[kind]
+  if (!validate(claims)) throw fanfareError('FANFARE_TOKEN_INVALID', `its claim ${firstError(validate)}`)
+  if (kind === 'connection' && claims.channel !== undefined) throw fanfareError('FANFARE_TOKEN_INVALID', 'it is for a subscription (it has a channel), and a connection token is needed')
+  return claims
+}
+
+/** Who a connection token says that somebody is. */
+export function identityOf (claims: ConnectionClaims): Identity {
+  const { sub = '', channels = [], subs = {}, meta } = claims
+  const grants = new Map<string, Grant>(channels.map((channel) => [channel, {}]))
+  for (const [channel, sub] of Object.entries(subs)) grants.set(channel, { info: infoIn(sub) })
+  return { user: sub, info: infoIn(claims), meta, ...grants.size > 0 && { grants }, expiresAt: endOf(claims) }
+}
+
+/** What a subscription token gives. */
+export function grantOf (claims: SubscriptionClaims): Grant {
+  return { info: infoIn(claims), expiresAt: endOf(claims) }
+}
+
+function infoIn ({ info, b64info }: { info?: unknown, b64info?: string }): unknown {
+  return info ?? b64info
+}
+
+// `expire_at` takes the place of `exp`; 0 is never.
+function endOf ({ exp, expire_at: expireAt }: { exp?: number, expire_at?: number }): number | undefined {
+  const end = expireAt ?? exp
+  return end ? end * 1000 : undefined
+}

@@ -1,0 +1,63 @@
+import { createLocalJWKSet, errors, type CryptoKey, type FlattenedJWSInput, type JSONWebKeySet, type JWSHeaderParameters } from 'jose'
+import { fanfareError } from '../errors.ts'
+import { Bucket } from '../hub/limits.ts'
+
+// How often keys are fetched again though nothing is missing, so that those that were withdrawn go.
+const REFRESH_MS = 300_000
+const FETCH_TIMEOUT_MS = 5000
+const MAX_BYTES = 1_048_576
+// Tokens with keys that nobody knows cause so many fetches per second at most, a few of them at once.
+const FETCHES_PER_SECOND = 0.2
+const FETCHES_AT_ONCE = 5
+
+type KeyFinder = ReturnType<typeof createLocalJWKSet>
+
+/**
+ * The keys that an issuer publishes (JWKS). They are kept until the issuer names others: while it is away, the known
+ * ones go on working. Where they come from is never taken from a token.
+ */
+export class KeySet {
+  readonly #url: string
+  readonly #fetches = new Bucket(FETCHES_PER_SECOND, FETCHES_AT_ONCE)
+  #find: KeyFinder | undefined
+  #fetchedAt = -Infinity
+  #fetching: Promise<void> | undefined
+
+  constructor (url: string) {
+    this.#url = url
+  }
+
+  /** Finds the key of a token by its `kid`, `alg` and type; throws FANFARE_KEYS_UNAVAILABLE, or jose's errors if there is none. */
+  readonly find = async (header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<CryptoKey> => {
+    if (this.#find && performance.now() - this.#fetchedAt > REFRESH_MS) this.#fetch().catch(() => {})
+    if (!this.#find) await this.#fetch()
+    try {
+      return await (this.#find as KeyFinder)(header, token)
+    } catch (error) {
+      if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
+      await this.#fetch().catch(() => {})
+      return (this.#find as KeyFinder)(header, token)
+    }
+  }
+
+  // Whoever needs it meanwhile waits for the same.
+  async #fetch (): Promise<void> {
+    if (!this.#fetching) {
+      if (this.#fetches.waitMs > 0) throw fanfareError('FANFARE_KEYS_UNAVAILABLE')
+      this.#fetches.take()
+      this.#fetching = this.#load().finally(() => { this.#fetching = undefined })
+    }
+    await this.#fetching
+  }
+
+  async #load (): Promise<void> {
+    this.#fetchedAt = performance.now()
+    try {
+      const response = await fetch(this.#url, { redirect: 'error', signal: AbortSignal.timeout(FETCH_TIMEOUT_MS), headers: { accept: 'application/json' } })
+      if (!response.ok || Number(response.headers.get('content-length')) > MAX_BYTES) throw new Error(`HTTP ${response.status}`)
+      this.#find = createLocalJWKSet(await response.json() as JSONWebKeySet)
+    } catch {
+      throw fanfareError('FANFARE_KEYS_UNAVAILABLE')
+    }
+  }
+}

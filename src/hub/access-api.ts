@@ -1,0 +1,204 @@
+import type { Broker } from '../brokers/broker.ts'
+import { closeCodes, type Close } from '../close-codes.ts'
+import { fanfareError } from '../errors.ts'
+import { ChannelApi, type PublishExtras } from './channel-api.ts'
+import type { ChannelRules } from './channel-rules.ts'
+import { newId, type Connection, type Peer } from './connection.ts'
+import type { Caller, Hook, HookContexts, HookName, Hooks, Rpc } from './hooks.ts'
+import { refusalBy, subscribeRefusal, type Action } from './permissions.ts'
+import { publicationOf, valueOf, type Publication, type PublicationData } from './publication.ts'
+
+/** The channel of who names none. */
+const STANDARD_CHANNEL = 'broadcast'
+
+/** What somebody asks for who connects. */
+export interface Wish {
+  /** Empty: those that the token names, or else `broadcast`. */
+  readonly channels: readonly string[]
+  /** Whether what was published before is asked for. */
+  readonly history?: boolean
+  readonly headers: HookContexts['onConnect']['headers']
+}
+
+/** Who may connect, and to what. */
+export interface Admission {
+  readonly peer: Peer
+  readonly channels: readonly string[]
+}
+
+/** A publication that hooks have seen, and how they want it published. */
+export interface Asked { readonly publication: Publication, readonly extras?: PublishExtras | undefined }
+
+/** Who may do what: permissions by channel rule, and the hooks of the app. */
+export class AccessApi extends ChannelApi {
+  protected readonly hooks: Hooks
+  /** Whether everyone may come: nothing is configured that says who somebody is. */
+  protected readonly openToAll: boolean
+  readonly #rpcs = new Map<string, Rpc>()
+
+  constructor (broker: Broker, rules: ChannelRules, hooks: Hooks, openToAll: boolean) {
+    super(broker, rules)
+    this.hooks = hooks
+    this.openToAll = openToAll
+  }
+
+  /**
+   * Adds a hook. Hooks of one name run in the order in which they were added; the first that throws refuses. An error
+   * with `statusCode` or `closeCode` is shown to the client, with its message; any other only says that the application
+   * refused, and is logged. A hook has HOOK_TIMEOUT; it holds up nobody but the connection that it is about.
+   *
+   * @param name `onConnect`, `onSubscribe`, `onPublish` and `onRpc` may refuse; `onRefresh` may let go on; `onUnsubscribe`, `onDisconnect`, `onOccupied` and
+   * `onVacated` are told what has happened
+   * @throws {FanfareError} FANFARE_BAD_HOOK
+   * @example
+   * app.connections.addHook('onSubscribe', async ({ caller, channel }) => {
+   *   if (!await isMember(caller.user, channel)) throw Object.assign(new Error('Not a member'), { statusCode: 403 })
+   * })
+   */
+  addHook<Name extends HookName> (name: Name, hook: Hook<Name>): this {
+    this.hooks.add(name, hook)
+    return this
+  }
+
+  /**
+   * Adds a function that clients and the server API call by name.
+   *
+   * @example app.connections.rpc('time', () => Date.now())
+   */
+  rpc (name: string, method: Rpc): this {
+    this.#rpcs.set(name, method)
+    return this
+  }
+
+  /**
+   * Calls such a function, or the hooks `onRpc` if there is none.
+   *
+   * @param caller who calls; absent for the server
+   * @throws {FanfareError} FANFARE_NO_METHOD, FANFARE_HOOK_TIMEOUT, and what the function throws
+   */
+  async call (name: string, data: unknown, caller?: Caller): Promise<unknown> {
+    const method = this.#rpcs.get(name)
+    if (method) return this.hooks.inTime(name, async () => method(data, caller))
+    const { answer } = await this.hooks.run('onRpc', { caller, method: name, data }, (context, answer) => ({ ...context, answer }))
+    if (!answer) throw fanfareError('FANFARE_NO_METHOD', name)
+    return answer.data
+  }
+
+  /**
+   * Sees whether somebody may do something with a channel who asks over HTTP, and not on a connection: those count as
+   * subscribers who may hear the channel.
+   *
+   * @throws {FanfareError} FANFARE_TOKEN_MISSING, FANFARE_FORBIDDEN, and what hooks throw
+   */
+  async authorize (peer: Peer, action: Action, channel: string): Promise<void> {
+    if (!this.openToAll && peer.user === undefined) throw fanfareError('FANFARE_TOKEN_MISSING')
+    const { allow } = this.rules.of(channel)
+    const hears = this.#subscribeRefusal(peer, channel)
+    const refusal = action === 'subscribe' ? hears : refusalBy(allow[action], action, channel, peer, !hears)
+    if (refusal) throw refusal
+    if (allow[action] === 'subscribers' || action === 'subscribe') await this.#ask('onSubscribe', { caller: callerOf(peer), channel })
+  }
+
+  /** Whether somebody who hears a channel may read its history. */
+  mayRead (peer: Peer, channel: string): boolean {
+    return !refusalBy(this.rules.of(channel).allow.history, 'history', channel, peer, true)
+  }
+
+  /** Whether hooks want to see who connects. */
+  protected get asksBeforeConnecting (): boolean {
+    return this.hooks.has('onConnect') || this.hooks.has('onSubscribe')
+  }
+
+  /**
+   * Asks the hooks about somebody who connects.
+   *
+   * @returns who that is, as far as they know, and what it hears
+   * @throws what `admitted` throws, and hooks
+   */
+  protected async askBeforeConnecting (peer: Peer, wish: Wish): Promise<Admission> {
+    const { channels, headers } = wish
+    let known: Peer = { ...peer, id: newId() }
+    const identified = peer.user !== undefined
+    await this.#ask('onConnect', { caller: callerOf(known), identified, channels, headers }, (context, answer) => {
+      known = { ...known, ...answer }
+      return { ...context, caller: callerOf(known), identified: known.user !== undefined }
+    })
+    const admission = this.admitted(known, wish)
+    for (const channel of admission.channels) await this.#ask('onSubscribe', { caller: callerOf(known), channel })
+    return admission
+  }
+
+  /**
+   * What somebody hears who connects, if the rules allow it.
+   *
+   * @throws {FanfareError} FANFARE_TOKEN_MISSING, FANFARE_FORBIDDEN
+   */
+  protected admitted (peer: Peer, { channels, history }: Wish): Admission {
+    if (!this.openToAll && peer.user === undefined) throw fanfareError('FANFARE_TOKEN_MISSING')
+    const granted = channels.length > 0 ? channels : Array.from(peer.grants?.keys() ?? [])
+    const heard = granted.length > 0 ? granted : [STANDARD_CHANNEL]
+    for (const channel of heard) {
+      const { allow } = this.rules.of(channel)
+      const refusal = this.#subscribeRefusal(peer, channel) ?? (history ? refusalBy(allow.history, 'history', channel, peer, true) : undefined)
+      if (refusal) throw refusal
+    }
+    return { peer, channels: heard }
+  }
+
+  /** Why somebody may not publish, by the rules. */
+  protected publishRefusal (connection: Connection, channel: string): Error | undefined {
+    const { publish } = this.rules.of(channel).allow
+    if (publish !== 'everyone') return refusalBy(publish, 'publish', channel, connection.peer, connection.isIn(channel))
+  }
+
+  /** Asks the hooks about a publication, and returns what is to be published. */
+  protected async askBeforePublishing ({ id, peer }: Connection, channel: string, publication: Publication): Promise<Asked> {
+    const given = valueOf(publication) as PublicationData
+    const { data, skipHistory } = await this.#ask('onPublish', { caller: callerOf({ ...peer, id }), channel, data: given }, (context, answer) => {
+      const { data = context.data, skipHistory = context.skipHistory } = answer
+      return { ...context, data, skipHistory }
+    })
+    return { publication: data === given ? publication : publicationOf(data), extras: skipHistory ? { skipHistory } : undefined }
+  }
+
+  #subscribeRefusal (peer: Peer, channel: string): Error | undefined {
+    return subscribeRefusal(this.rules.of(channel).allow.subscribe, channel, peer, !this.openToAll)
+  }
+
+  #ask: Hooks['run'] = async (name, ...rest) => {
+    try {
+      return await this.hooks.run(name, ...rest)
+    } catch (error) {
+      throw this.#shown(name, error as Refusal)
+    }
+  }
+
+  // What a hook throws by mistake is not for clients to read.
+  #shown (name: HookName, error: Refusal): Error {
+    if (error.closeCode === undefined && error.statusCode === undefined) {
+      this.hooks.report(name, error)
+      return fanfareError('FANFARE_REFUSED')
+    }
+    error.statusCode ??= 403
+    return error
+  }
+}
+
+type Refusal = Error & { code?: unknown, statusCode?: number, closeCode?: number }
+
+/** With what a connection is closed that was refused something. */
+export function closeFor (error: Refusal): Close {
+  const { closeCode, message } = error
+  const isFree = closeCode !== undefined && closeCode >= 3000 && closeCode <= 4999
+  return { code: isFree ? closeCode : closeCodes.permissionDenied.code, reason: reasonOf(message) }
+}
+
+/** A sentence that fits into a close frame, which has room for 123 bytes (RFC 6455 section 5.5). */
+export function reasonOf (message: string): string {
+  return Buffer.byteLength(message) <= 123 ? message : Buffer.from(message).subarray(0, 120).toString().replace(/\ufffd*$/, '…')
+}
+
+/** Who somebody is, for hooks. */
+export function callerOf ({ id = '', user = '', info, meta, address, transport }: Peer): Caller {
+  return { id, user, info, meta, address, transport }
+}
