@@ -7,7 +7,7 @@ import { ChannelRules, type ChannelRule as HubRule } from './hub/channel-rules.t
 import { permissions, type Permissions } from './hub/permissions.ts'
 import type { Publication } from './hub/publication.ts'
 
-const permission = Type.Union(permissions.map((name) => Type.Literal(name)))
+const permission = Type.Enum(permissions)
 
 /** How the channels behave whose name matches; what is left out is as the settings say. The first rule that matches counts. */
 export const channelRule = Type.Object({

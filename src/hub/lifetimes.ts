@@ -1,0 +1,63 @@
+import { closeCodes, type Close } from '../close-codes.ts'
+import { callerOf, closeFor } from './access-api.ts'
+import type { Renewal } from './cluster-api.ts'
+import type { Connection } from './connection.ts'
+import { Expiry } from './expiry.ts'
+import type { Hooks } from './hooks.ts'
+
+/** How long connections may stay: as their tokens, or hooks, say. Before the end the hooks `onRefresh` may let one go on. */
+export class Lifetimes {
+  readonly #hooks: Hooks
+  readonly #askMs: number
+  readonly #close: (connection: Connection, close: Close) => void
+  readonly #ends: Expiry<Close>
+  readonly #questions = new Expiry<void>((connection) => { this.#ask(connection) })
+
+  /** @param hookTimeout what a hook may take, in seconds: hooks are asked so long before the end */
+  constructor (hooks: Hooks, hookTimeout: number, close: (connection: Connection, close: Close) => void) {
+    this.#hooks = hooks
+    this.#askMs = hookTimeout * 1000
+    this.#close = close
+    this.#ends = new Expiry(close)
+  }
+
+  /** Takes note of a connection, and the channels that it hears: it ends with its right to hear one of them, too. */
+  add (connection: Connection, channels: readonly string[]): void {
+    const { expiresAt = Infinity, grants } = connection.peer
+    const granted = Math.min(...channels.map((channel) => grants?.get(channel)?.expiresAt ?? Infinity))
+    if (expiresAt === Infinity && granted === Infinity) return
+    this.#ends.set(connection, Math.min(expiresAt, granted), expiresAt <= granted ? closeCodes.expired : closeCodes.subscriptionExpired)
+    if (expiresAt === Infinity || !this.#hooks.has('onRefresh')) return
+    const left = expiresAt - Date.now()
+    this.#questions.set(connection, expiresAt - Math.min(this.#askMs, left / 2))
+  }
+
+  /** Takes note of what is new of who a connection is. */
+  renew (connection: Connection, { expiresAt, info }: Renewal): void {
+    connection.peer = { ...connection.peer, expiresAt, ...info !== undefined && { info } }
+    this.remove(connection)
+    this.add(connection, Array.from(connection.subscriptions.keys(), ({ name }) => name))
+  }
+
+  remove (connection: Connection): void {
+    this.#ends.remove(connection)
+    this.#questions.remove(connection)
+  }
+
+  // What fails, or says nothing new, leaves the end where it is; one that refuses with a close code is obeyed at once.
+  async #ask (connection: Connection): Promise<void> {
+    const { id, peer } = connection
+    const { expiresAt: before = Infinity } = peer
+    try {
+      let renewal: Renewal = {}
+      await this.#hooks.run('onRefresh', { caller: callerOf({ ...peer, id }), expiresAt: before }, (context, answer) => {
+        renewal = { ...renewal, ...answer }
+        return context
+      })
+      if (connection.open && connection.peer === peer && Number(renewal.expiresAt) > before) this.renew(connection, renewal)
+    } catch (error) {
+      this.#hooks.report('onRefresh', error as Error)
+      if ((error as { closeCode?: number }).closeCode !== undefined) this.#close(connection, closeFor(error as Error))
+    }
+  }
+}
