@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { originGuard } from '../src/auth/origin.ts'
 import { tokenOfRequest } from '../src/auth/token-of-request.ts'
 import { TokenVerifier } from '../src/auth/token-verifier.ts'
 import { isOpen, type PluginSettings } from '../src/config.ts'
@@ -37,22 +38,25 @@ declare module 'fastify' {
 
 /** Who somebody is, as a token says. */
 async function authentication (app: FastifyInstance, settings: PluginSettings): Promise<void> {
-  const { tokenCookie, allowAnonymous, tokenHmacSecret } = settings
+  const { tokenCookie, allowAnonymous, tokenHmacSecret, callbackEvents } = settings
   const open = isOpen(settings)
+  // Routes that open no connection ask for no Origin; without this, pages of others could use a user's cookie there.
+  const originRefusal = originGuard(settings.allowedOrigins)
   const verifier = new TokenVerifier(settings)
+  const asksBackEnd = callbackEvents.includes('connect')
   if (tokenHmacSecret && Buffer.byteLength(tokenHmacSecret) < MIN_SECRET_BYTES) app.log.warn(`TOKEN_HMAC_SECRET has fewer than ${MIN_SECRET_BYTES} bytes: it can be guessed from a token`)
   app.decorateRequest('peer', null)
   app.decorateRequest('admission', null)
 
   // With a callback: where there is nothing to verify, a promise for each request would cost more than the rest.
   app.decorate('identify', (request, reply, done) => {
-    const { ip: address } = request
+    const peer = { address: request.ip, transport: transportOf(request) }
     if (open) {
-      request.peer = { address }
+      request.peer = peer
       done()
       return
     }
-    peerOf(request, address).then((peer) => {
+    peerOf(request, peer).then((peer) => {
       request.peer = peer
       done()
     }, (error: Error) => done(shown(error, reply)))
@@ -69,27 +73,33 @@ async function authentication (app: FastifyInstance, settings: PluginSettings): 
 
   app.decorate('prepare', (request, _reply, done) => app.connections.prepare(request.admission as Admission, done))
 
-  async function peerOf (request: FastifyRequest, address: string): Promise<Peer> {
-    const token = tokenOfRequest(request, tokenCookie)
-    const identity = token === undefined ? (allowAnonymous ? { user: '' } : {}) : await verifier.connection(token)
+  async function peerOf (request: FastifyRequest, unknown: Peer): Promise<Peer> {
+    // What a client brings where there are no keys is for the callback.
+    const token = verifier.hasKeys ? tokenOfRequest(request, request.headers.cookie === undefined || originRefusal(request) ? undefined : tokenCookie) : undefined
+    // Who connects without one may yet be somebody to the callback, which may refuse as well.
+    const isAnonymous = allowAnonymous && (unknown.transport === 'http' || !asksBackEnd)
+    const identity = token === undefined ? (isAnonymous ? { user: '' } : {}) : await verifier.connection(token)
+    const peer = { ...unknown, ...identity }
+    const { subscriptionToken } = request.query as { subscriptionToken?: string | string[] }
+    if (subscriptionToken === undefined) return peer
     const grants = new Map<string, Grant>(identity.grants)
-    for (const subscriptionToken of subscriptionTokensIn(request.query)) {
-      const { channel, grant } = await verifier.subscription(subscriptionToken, identity.user ?? '')
+    for (const token of [subscriptionToken].flat()) {
+      const { channel, grant } = await verifier.subscription(token, identity.user ?? '')
       grants.set(channel, grant)
     }
-    return { address, ...identity, ...grants.size > 0 && { grants } }
+    return { ...peer, grants }
   }
+}
+
+function transportOf (request: FastifyRequest): Peer['transport'] {
+  if (request.ws) return 'websocket'
+  return request.routeOptions.config?.connects ? 'sse' : 'http'
 }
 
 // Says with which scheme to come back (RFC 9110 section 11.6.1).
 function shown (error: Error & { statusCode?: number } | undefined, reply: FastifyReply): Error | undefined {
   if (error?.statusCode === 401) reply.header('www-authenticate', 'Bearer')
   return error
-}
-
-function subscriptionTokensIn (query: unknown): string[] {
-  const { subscriptionToken = [] } = query as { subscriptionToken?: string | string[] }
-  return [subscriptionToken].flat()
 }
 
 export default fp(authentication, { name: 'authentication', dependencies: ['connections'] })

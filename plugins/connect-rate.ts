@@ -38,4 +38,5 @@ async function connectRate (app: FastifyInstance, { connectRate, maxEventLoopDel
   }
 }
 
-export default fp(connectRate, { name: 'connect-rate' })
+// After the plugin that cuts the sockets of refused upgrades, which are not those of the HTTP server any more.
+export default fp(connectRate, { name: 'connect-rate', dependencies: ['websocket'] })

@@ -6,16 +6,22 @@ import type { WebSocket } from 'ws'
 import { chooseSubprotocol } from '../src/auth/token-of-request.ts'
 import { closeCodes } from '../src/close-codes.ts'
 import type { PluginSettings } from '../src/config.ts'
+import { cutHalfFrames } from '../src/transports/half-frames.ts'
 
 // A peer gets this long to answer our close frame before its socket is destroyed.
 const CLOSE_TIMEOUT_MS = 5000
 // A client may send a message in so many pieces; the default of ws, 16,384, is made for messages of 100 MiB.
 const MAX_FRAGMENTS = 1024
+// A frame may come in so many reads, one of 128 bytes on average at least. Each keeps 200 bytes beside what it holds: by
+// default, 262,144 of them, a client that writes single bytes would take 13 MB for a message of 64 KiB.
+const MIN_CHUNK_BYTES = 128
+const FEW_CHUNKS = 512
 
 async function webSockets (app: FastifyInstance, settings: PluginSettings): Promise<void> {
   const { compression, compressionThreshold: threshold, drainTimeout, maxMessageBytes } = settings
 
   async function stop (): Promise<void> {
+    clearInterval(looking)
     const deadline = setTimeout(() => { for (const client of app.websocketServer.clients) client.terminate() }, drainTimeout * 1000)
     // Without a listener Node treats an upgrade as an ordinary request, which Fastify answers with 503 now.
     app.server.removeAllListeners('upgrade')
@@ -29,6 +35,7 @@ async function webSockets (app: FastifyInstance, settings: PluginSettings): Prom
     handleProtocols: chooseSubprotocol,
     maxPayload: maxMessageBytes,
     maxFragments: MAX_FRAGMENTS,
+    maxBufferedChunks: Math.max(FEW_CHUNKS, Math.ceil(maxMessageBytes / MIN_CHUNK_BYTES)),
     closeTimeout: CLOSE_TIMEOUT_MS,
     // For what clients send; what we send is compressed once for all, see src/transports.
     perMessageDeflate: compression && { threshold, serverNoContextTakeover: true, clientNoContextTakeover: true }
@@ -37,6 +44,7 @@ async function webSockets (app: FastifyInstance, settings: PluginSettings): Prom
     options,
     preClose: (done) => { stop().then(() => done(), done) }
   })
+  const looking = cutHalfFrames(app.websocketServer.clients)
 }
 
 // A WebSocket of a route that is not ours has nobody else to close it.

@@ -6,6 +6,7 @@ import { Type, type Static, type TObject, type TSchema } from 'typebox'
 import type { ChannelRule } from './channel-rules.ts'
 import { publicKeyIn } from './auth/public-key.ts'
 import { isRedisUrl } from './brokers/redis-url.ts'
+import { areForwardable, callbackEvents, isBaseUrl, isSecret } from './callbacks/settings.ts'
 import { SettingError } from './errors.ts'
 
 const seconds = (description: string, standard: number) =>
@@ -52,6 +53,10 @@ export const pluginSettings = {
   tokenAudience: Type.String({ description: 'Audience (aud) that tokens must name', default: '', takes: 'a text' }),
   tokenCookie: Type.String({ description: 'Cookie that may hold the token, for pages whose Origin is allowed', default: 'fanfare_token', pattern: '^[\\w.-]+$', takes: 'letters, digits and any of . _ -' }),
   allowAnonymous: Type.Boolean({ description: 'Whether clients without a token may connect where tokens are verified; they may do what rules allow to everyone', default: false, takes: 'on or off' }),
+  callbackUrl: Type.String({ description: 'Where your back end takes callbacks: each is POSTed to this URL and `/connect`, `/refresh`, `/subscribe`, `/publish`, `/rpc` or `/events`. See docs/callbacks.md', default: '', takes: 'a URL that begins with http:// or https://, without user, ? and #' }),
+  callbackEvents: Type.Array(Type.Enum([...callbackEvents]), { description: 'What the back end decides (connect, refresh, subscribe, publish, rpc) and is told of (disconnect, unsubscribe, channel)', default: [], takes: `beside CALLBACK_URL a comma-separated list of ${callbackEvents.join(', ')}` }),
+  callbackSecret: Type.String({ description: 'Secret that callbacks are signed with (Standard Webhooks)', default: '', secret: true, takes: 'whsec_ and 24 to 64 bytes in base64; `echo whsec_$(openssl rand -base64 32)` makes one' }),
+  callbackHeaders: list('Headers of a client that go along with `/connect`', 'a comma-separated list of names of headers, none of which belongs to the callback itself', ['cookie', 'authorization', 'origin', 'user-agent', 'x-real-ip']),
   hookTimeout: seconds('What a hook, or a callback to CALLBACK_URL, may take', 5),
   connectRate: Type.Number({ description: 'Attempts to connect from one address in a minute; more are refused with 429. 0: no limit', unit: 'attempts per minute', default: 0, minimum: 0, takes: 'a number of attempts per minute, 0 or more' }),
   userMessageRate: Type.Number({ description: 'Messages per second that all connections of a user on this node may send; above it reading pauses. 0: no limit', unit: 'messages per second', default: 0, minimum: 0, takes: 'a number of messages per second, 0 or more' }),
@@ -84,8 +89,8 @@ export interface PluginOptions extends PluginSettings {
 export type ServerSettings = Static<typeof serverSchema>
 
 /** Whether nothing is configured that says who somebody is: everyone may do everything then. */
-export function isOpen ({ tokenHmacSecret, tokenHmacPreviousSecret, tokenPublicKey, tokenJwksUrl }: Pick<PluginSettings, 'tokenHmacSecret' | 'tokenHmacPreviousSecret' | 'tokenPublicKey' | 'tokenJwksUrl'>): boolean {
-  return !tokenHmacSecret && !tokenHmacPreviousSecret && !tokenPublicKey && !tokenJwksUrl
+export function isOpen ({ tokenHmacSecret, tokenHmacPreviousSecret, tokenPublicKey, tokenJwksUrl, callbackEvents }: Pick<PluginSettings, 'tokenHmacSecret' | 'tokenHmacPreviousSecret' | 'tokenPublicKey' | 'tokenJwksUrl' | 'callbackEvents'>): boolean {
+  return !tokenHmacSecret && !tokenHmacPreviousSecret && !tokenPublicKey && !tokenJwksUrl && !callbackEvents.includes('connect')
 }
 
 /** The environment variable of a setting: `maxMessageBytes` is `MAX_MESSAGE_BYTES`. */
@@ -134,6 +139,10 @@ function validate (schema: TObject, given: Record<string, unknown>, nameOf: (nam
   if (typeof values.tokenJwksUrl === 'string' && !/^https?:$/.test(URL.parse(values.tokenJwksUrl)?.protocol ?? '')) refuse('tokenJwksUrl')
   if (typeof values.tokenPublicKey === 'string') values.tokenPublicKey = pemOf(values.tokenPublicKey) ?? refuse('tokenPublicKey')
   if (typeof values.redisUrl === 'string' && !isRedisUrl(values.redisUrl)) refuse('redisUrl')
+  if (typeof values.callbackUrl === 'string' && !isBaseUrl(values.callbackUrl)) refuse('callbackUrl')
+  if (Boolean(values.callbackUrl) !== Boolean((values.callbackEvents as unknown[] | undefined)?.length)) refuse(values.callbackUrl ? 'callbackEvents' : 'callbackUrl')
+  if (typeof values.callbackSecret === 'string' && !isSecret(values.callbackSecret)) refuse('callbackSecret')
+  if (Array.isArray(values.callbackHeaders) && !areForwardable(values.callbackHeaders)) refuse('callbackHeaders')
   if (Array.isArray(values.trustProxy) && !areAddresses(values.trustProxy)) refuse('trustProxy')
   try {
     return envSchema({ schema, data: values, env: false, ajv: { customOptions: (ajv) => ajv.addVocabulary(['takes', 'unit', 'secret']) } })

@@ -83,7 +83,7 @@ t.test('a worker that dies again and again is started with growing pauses, while
   const fault = join(dir, 'fault')
   writeFileSync(join(dir, 'faulty.mjs'), `
     import { existsSync } from 'node:fs'
-    export default async (app) => { app.addHook('onListen', async () => { if (existsSync(${JSON.stringify(fault)})) process.exit(3) }) }`)
+    export default async (app) => { app.addHook('onReady', async () => { if (existsSync(${JSON.stringify(fault)})) process.exit(3) }) }`)
   const server = await startWorkers(t, 2, { ROUTES_DIR: dir })
   writeFileSync(fault, '')
   const [dying, staying] = server.workers() as [number, number]

@@ -36,6 +36,8 @@ export const bars = [
   { case: 'g', metric: 'idleShare', limit: 0.03, text: 'heartbeats at most 3 % of a core' },
   { case: 'h', metric: 'cpuPerConnection', peer: 'fastify-websocket', limit: 1.1, text: 'at most 1.1 x @fastify/websocket' },
   { ...ratio('b', 'fanfare', 1.15, 'the Redis broker at most 1.15 x memory'), of: 'fanfare-redis' },
+  { case: 'h', metric: 'cpuPerConnection', of: 'fanfare-tokens', peer: 'fanfare', limit: 1.15, text: 'tokens cost at most 15 % of a connect' },
+  { ...ratio('b', 'fanfare', 1.05, 'permissions cost nothing that can be measured'), of: 'fanfare-tokens' },
   { case: 'publish-1', of: 'fanfare-redis', metric: 'commandsPerPublication', limit: 0.1, text: 'at most 1 command to Redis for 10 publications' },
   { case: 'jitter', of: 'fanfare-redis', metric: 'missing', limit: 0, text: 'everything delivered, in order, none twice' },
   ...['rocket', 'centrifugo'].flatMap((peer) => ['b', 'c', 'd'].map((what) => ({ ...ratio(what, peer, 1, `cheaper than ${peer}`), below: true })))

@@ -43,6 +43,7 @@ export async function measure (cases, wanted, rounds, say) {
   const plan = cases.flatMap((what) => Array.from({ length: Math.min(rounds, what.rounds ?? rounds) }, (_, index) => index + 1)
     .flatMap((round) => wanted
       .filter(({ name }) => found[name].notRun === undefined && (what.peers?.includes(name) ?? true))
+      .filter(({ cases }) => cases?.includes(what.name) ?? true)
       .map((peer) => ({ what, round, peer }))))
   /** @type {Run[]} */
   const runs = []

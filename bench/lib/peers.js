@@ -2,6 +2,7 @@
 
 import { existsSync, readFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import { SignJWT } from 'jose'
 import { bunFile, prepareBun } from './prepare/bun.js'
 import { centrifugoFile, prepareCentrifugo } from './prepare/centrifugo.js'
 import { redisVersion } from './prepare/redis.js'
@@ -24,6 +25,8 @@ const PEERS = fileURLToPath(new URL('../peers/', import.meta.url))
  * @property {() => Promise<string> | string} prepare builds it where that is needed; gives its version, or throws the reason why it cannot run
  * @property {(place: Place) => import('./children.js').Command} command
  * @property {boolean} [redis] it gets a Redis of its own, as REDIS_URL in its environment
+ * @property {string[]} [cases] only these
+ * @property {() => Promise<string>} [token] what its clients bring with them
  * @property {(port: number) => Promise<boolean>} [ready] whether it can be used, where listening does not say so
  */
 
@@ -78,6 +81,20 @@ const fanfareRedis = {
   ready: (port) => fetch(`http://${HOST}:${port}/health/ready`).then(({ ok }) => ok, () => false)
 }
 
+const TOKEN_SECRET = 'only for the benchmark, and of 32 bytes and more'
+
+/**
+ * The same server where every client has a token, so that all that it does is asked for: what that costs.
+ * @type {Peer}
+ */
+const fanfareTokens = {
+  ...fanfare,
+  name: 'fanfare-tokens',
+  cases: ['b', 'h'],
+  token: () => new SignJWT({ info: { name: 'Ada' } }).setProtectedHeader({ alg: 'HS256' }).setSubject('ada').setExpirationTime('1h').sign(Buffer.from(TOKEN_SECRET)),
+  command: ({ env, ...place }) => node(`${ROOT}dist/src/server.js`)({ ...place, env: { ...env, TOKEN_HMAC_SECRET: TOKEN_SECRET } })
+}
+
 /** @type {Peer} */
 const centrifugo = {
   name: 'centrifugo',
@@ -94,6 +111,7 @@ const centrifugo = {
 export const peers = [
   fanfare,
   fanfareRedis,
+  fanfareTokens,
   installed('@fastify/websocket', 'fastify-websocket.js'),
   installed('ws', 'ws.js'),
   { ...installed('socket.io', 'socket-io.js'), name: 'socket.io', protocol: 'socket.io' },

@@ -14,6 +14,7 @@ const FAINT = '#d8dee4'
 const COLOURS = {
   fanfare: '#d1242f',
   'fanfare-redis': '#fa8072',
+  'fanfare-tokens': '#f4a8ae',
   'fastify-websocket': '#57606a',
   ws: '#9aa4af',
   'socket.io': '#1f6feb',
@@ -21,7 +22,7 @@ const COLOURS = {
   rocket: '#8250df',
   centrifugo: '#1a7f37'
 }
-const MARKS = ['circle', 'emptyTriangle', 'rect', 'triangle', 'diamond', 'roundRect', 'emptyCircle', 'emptyRect']
+const MARKS = ['circle', 'emptyTriangle', 'pin', 'rect', 'triangle', 'diamond', 'roundRect', 'emptyCircle', 'emptyRect']
 
 const DELIVERIES = { a: 'a: 1 sender', b: 'b: 10 senders', c: 'c: 100 senders\nx 10 in flight', d: 'd: 10 of 100\nchannels', e: 'e: 200 msg/s', f: 'f: 1 KiB JSON,\ncompressed', i: 'i: 16 KiB' }
 

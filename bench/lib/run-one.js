@@ -19,7 +19,7 @@ export async function runOne (peer, what) {
   /** @type {ReturnType<typeof start> | undefined} */
   let loader
   try {
-    const job = { ...what.job, ...await site.start(peer, what), protocol: peer.protocol }
+    const job = { ...what.job, ...await site.start(peer, what), protocol: peer.protocol, token: await peer.token?.() }
     loader = start({ file: process.execPath, args: [LOADER, JSON.stringify(job)] }, LOAD_CORE)
     const well = await loader.end(LOADED_WITHIN + (what.job.seconds ?? 0) * 1000)
     if (!well) throw new Error(`the load generator failed: ${loader.errors() || 'no result in time'}`)

@@ -30,6 +30,7 @@ const LOCAL_ADDRESSES = 8
  * @property {string} host
  * @property {number} port
  * @property {boolean} deflate
+ * @property {string} [token]
  * @property {import('./protocols/plain.js').Protocol} protocol
  * @property {Listener} listener
  * @property {number} payloadBytes
@@ -63,7 +64,7 @@ export class Connection {
 
   /** Resolves when the server will deliver to this connection. */
   open () {
-    const { host, port, deflate } = this.target
+    const { host, port, deflate, token } = this.target
     return new Promise((resolve, reject) => {
       this.opened = resolve
       this.refused = reject
@@ -75,7 +76,7 @@ export class Connection {
         onread: { buffer: readSpace, callback: (bytes) => this.#read(bytes) }
       })
       this.timer = setTimeout(() => this.#lose('not open in time'), OPEN_WITHIN)
-      this.socket.on('connect', () => this.socket.write(upgradeRequest(`${host}:${port}`, this.protocol.path(this.channels), deflate)))
+      this.socket.on('connect', () => this.socket.write(upgradeRequest(`${host}:${port}`, this.protocol.path(this.channels), deflate, token)))
       this.socket.on('error', (error) => this.#lose(error.message))
       this.socket.on('close', () => this.#lose('the server ended the connection'))
     })

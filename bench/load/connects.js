@@ -26,7 +26,7 @@ export async function connects (job, protocol) {
     message: (connection, buffer, start, end) => protocol.hear(connection, buffer, start, end, () => {}),
     lost: (connection, reason) => failures.push(`connection ${connection.index} lost: ${reason}`)
   }
-  const target = { host: job.host, port: job.nodes[0].port, deflate: false, protocol, listener, payloadBytes: 0 }
+  const target = { host: job.host, port: job.nodes[0].port, deflate: false, token: job.token, protocol, listener, payloadBytes: 0 }
   const all = (/** @type {number} */ count) => connectAll(count, () => [], () => target)
   for (const connection of await all(job.warmUp)) connection.drop()
   await sleep(SETTLE)

@@ -26,6 +26,7 @@ const AFTERMATH = 100
  * @property {number} bytes
  * @property {'text' | 'json'} payload
  * @property {boolean} deflate
+ * @property {string} [token]
  * @property {boolean} [apart] senders are on the first node, all others on the second
  * @property {'publications'} [per] what the CPU time is divided by, if not by deliveries
  * @property {number} warmUp seconds
@@ -121,7 +122,7 @@ export async function fanout (job, protocol) {
         },
     lost: (connection, reason) => deliveries.fail(`receiver ${connection.index} lost: ${reason}`)
   }
-  const targets = job.nodes.map(({ port }) => ({ host: job.host, port, deflate: job.deflate, protocol, listener, payloadBytes: job.bytes }))
+  const targets = job.nodes.map(({ port }) => ({ host: job.host, port, deflate: job.deflate, token: job.token, protocol, listener, payloadBytes: job.bytes }))
   connections = await connectAll(job.receivers, (receiver) => job.channels ? channelsOf(receiver).map(channelName) : [],
     (receiver) => targets[job.apart && receiver >= job.senders ? 1 : 0])
   await sleep(SETTLE)

@@ -42,10 +42,12 @@ export function clientFrame (body, opcode = TEXT) {
  * @param {string} host
  * @param {string} path
  * @param {boolean} deflate offer permessage-deflate the way browsers do
+ * @param {string} [token] to be brought along
  */
-export function upgradeRequest (host, path, deflate) {
+export function upgradeRequest (host, path, deflate, token) {
   return `GET ${path} HTTP/1.1\r\nHost: ${host}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n` +
     `Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: ${NONCE}\r\n` +
+    (token === undefined ? '' : `Authorization: Bearer ${token}\r\n`) +
     (deflate ? 'Sec-WebSocket-Extensions: permessage-deflate; client_max_window_bits\r\n' : '') + '\r\n'
 }
 

@@ -1,4 +1,4 @@
-import secureParse from 'secure-json-parse'
+import { scan } from 'secure-json-parse'
 import { Type, type Static } from 'typebox'
 import { compile, firstError } from '../channel-rules.ts'
 import { fanfareError } from '../errors.ts'
@@ -7,7 +7,8 @@ import type { Grant, Identity } from '../hub/connection.ts'
 // 31 December 9999, in seconds: what is later is a mistake, such as milliseconds.
 const LAST_SECOND = 253_402_300_799
 
-const seconds = Type.Integer({ minimum: 0, maximum: LAST_SECOND })
+/** A time in seconds since 1970. */
+export const seconds = Type.Integer({ minimum: 0, maximum: LAST_SECOND })
 const common = {
   sub: Type.Optional(Type.String({ maxLength: 255 })),
   exp: Type.Optional(seconds),
@@ -37,17 +38,16 @@ const validators = { connection: compile(connectionClaims), subscription: compil
 /**
  * Reads the claims of a token whose signature has been verified.
  *
- * @param text the payload, as it was signed
+ * @param claims as JSON.parse has read them
  * @throws {FanfareError} FANFARE_TOKEN_INVALID that names the claim that is wrong
  */
-export function claimsIn (kind: 'connection', text: string): ConnectionClaims
-export function claimsIn (kind: 'subscription', text: string): SubscriptionClaims
-export function claimsIn (kind: keyof typeof validators, text: string): object {
-  let claims: { channel?: unknown }
+export function claimsIn (kind: 'connection', claims: { channel?: unknown }): ConnectionClaims
+export function claimsIn (kind: 'subscription', claims: { channel?: unknown }): SubscriptionClaims
+export function claimsIn (kind: keyof typeof validators, claims: { channel?: unknown }): object {
   try {
-    claims = secureParse(text) as object
+    scan(claims)
   } catch {
-    throw fanfareError('FANFARE_TOKEN_INVALID', 'its claims are not JSON that may be read')
+    throw fanfareError('FANFARE_TOKEN_INVALID', 'its claims hold a name that no claim may have (__proto__ or constructor)')
   }
   const validate = validators[kind]
   if (!validate(claims)) throw fanfareError('FANFARE_TOKEN_INVALID', `its claim ${firstError(validate)}`)
@@ -68,12 +68,13 @@ export function grantOf (claims: SubscriptionClaims): Grant {
   return { info: infoIn(claims), expiresAt: endOf(claims) }
 }
 
-function infoIn ({ info, b64info }: { info?: unknown, b64info?: string }): unknown {
+/** What others may see of the user. */
+export function infoIn ({ info, b64info }: { info?: unknown, b64info?: string }): unknown {
   return info ?? b64info
 }
 
-// `expire_at` takes the place of `exp`; 0 is never.
-function endOf ({ exp, expire_at: expireAt }: { exp?: number, expire_at?: number }): number | undefined {
+/** When something ends, in milliseconds: `expire_at` takes the place of `exp`; 0 is never. */
+export function endOf ({ exp, expire_at: expireAt }: { exp?: number, expire_at?: number }): number | undefined {
   const end = expireAt ?? exp
   return end ? end * 1000 : undefined
 }

@@ -1,4 +1,4 @@
-import { createLocalJWKSet, errors, type CryptoKey, type FlattenedJWSInput, type JSONWebKeySet, type JWSHeaderParameters } from 'jose'
+import { createLocalJWKSet, errors, type CryptoKey, type JSONWebKeySet, type JWSHeaderParameters } from 'jose'
 import { fanfareError } from '../errors.ts'
 import { Bucket } from '../hub/limits.ts'
 
@@ -28,15 +28,15 @@ export class KeySet {
   }
 
   /** Finds the key of a token by its `kid`, `alg` and type; throws FANFARE_KEYS_UNAVAILABLE, or jose's errors if there is none. */
-  readonly find = async (header: JWSHeaderParameters, token: FlattenedJWSInput): Promise<CryptoKey> => {
+  readonly find = async (header: JWSHeaderParameters): Promise<CryptoKey> => {
     if (this.#find && performance.now() - this.#fetchedAt > REFRESH_MS) this.#fetch().catch(() => {})
     if (!this.#find) await this.#fetch()
     try {
-      return await (this.#find as KeyFinder)(header, token)
+      return await (this.#find as KeyFinder)(header)
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
       await this.#fetch().catch(() => {})
-      return (this.#find as KeyFinder)(header, token)
+      return (this.#find as KeyFinder)(header)
     }
   }
 

@@ -15,11 +15,11 @@ interface Request {
  * Finds the token that a request brings, in this order: `Authorization: Bearer`, subprotocol `fanfare.token.TOKEN`,
  * cookie, `?token=`.
  *
- * @param cookieName of the cookie; a cookie counts only if the browser says that the page may send it, so that
- * pages of others cannot use it: its Origin has been checked by then, or it is of our own site
+ * @param cookieName of the cookie, absent if the Origin may not connect; a cookie counts only if the browser says that the
+ * page may send it, so that pages of others cannot use it: its Origin has been checked by then, or it is of our own site
  */
-export function tokenOfRequest ({ headers, query }: Request, cookieName: string): string | undefined {
-  const [, bearer] = /^bearer +(\S+)$/i.exec(headers.authorization ?? '') ?? []
+export function tokenOfRequest ({ headers, query }: Request, cookieName?: string): string | undefined {
+  const [, bearer] = /^bearer +(.+)$/i.exec(headers.authorization ?? '') ?? []
   return bearer ?? tokenIn(headers['sec-websocket-protocol']) ?? cookieIn(headers, cookieName) ?? parameterIn(query)
 }
 
@@ -38,11 +38,18 @@ function tokenIn (protocols = ''): string | undefined {
   return token?.slice(TOKEN_SUBPROTOCOL.length)
 }
 
-function cookieIn ({ cookie, origin, 'sec-fetch-site': site }: IncomingHttpHeaders, name: string): string | undefined {
-  if (cookie !== undefined && (origin !== undefined || site === 'same-origin')) return parseCookie(cookie)[name]
+/** Whether cookies count: not on a request that the page of somebody else may have caused, who was not asked for its Origin. */
+export function mayBringCookies ({ origin, 'sec-fetch-site': site }: IncomingHttpHeaders): boolean {
+  return origin !== undefined || site === 'same-origin'
+}
+
+function cookieIn (headers: IncomingHttpHeaders, name: string | undefined): string | undefined {
+  const { cookie } = headers
+  if (name !== undefined && cookie !== undefined && mayBringCookies(headers)) return parseCookie(cookie)[name]
 }
 
 function parameterIn (query: unknown): string | undefined {
   const { token } = query as { token?: unknown }
-  return typeof token === 'string' && token !== '' ? token : undefined
+  // Of several none can be meant: together they are a bad one.
+  return Array.isArray(token) ? token.join() : typeof token === 'string' && token !== '' ? token : undefined
 }

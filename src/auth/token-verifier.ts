@@ -1,5 +1,5 @@
-import type { KeyObject } from 'node:crypto'
-import { decodeProtectedHeader, errors, jwtVerify, type JWTVerifyGetKey, type JWTVerifyOptions } from 'jose'
+import { createDecoder, createVerifier, TokenError, type Algorithm } from 'fast-jwt'
+import { errors, exportSPKI, type CryptoKey } from 'jose'
 import { fanfareError, type FanfareError } from '../errors.ts'
 import type { Grant, Identity } from '../hub/connection.ts'
 import { claimsIn, grantOf, identityOf } from './claims.ts'
@@ -7,10 +7,14 @@ import { KeySet } from './key-set.ts'
 import { EC_ALGORITHMS, ED25519_ALGORITHMS, publicKeyIn, RSA_ALGORITHMS } from './public-key.ts'
 
 // How far the clocks of issuer and server may be apart.
-const LEEWAY_SECONDS = 5
+const LEEWAY_MS = 5000
 const MAX_TOKEN_BYTES = 8192
 
 const HMAC_ALGORITHMS = ['HS256', 'HS384', 'HS512']
+const PUBLIC_KEY_ALGORITHMS = [...RSA_ALGORITHMS, ...Object.values(EC_ALGORITHMS), ...ED25519_ALGORITHMS]
+const WRONG_ALGORITHM = TokenError.codes.invalidAlgorithm
+
+const decode = createDecoder({ complete: true })
 
 /** How tokens are verified; empty where it is not set. */
 export interface TokenSettings {
@@ -24,25 +28,20 @@ export interface TokenSettings {
   readonly tokenAudience: string
 }
 
-interface Key { readonly algorithms: string[], readonly key: Uint8Array | KeyObject | JWTVerifyGetKey }
+/** Gives the claims of a token that the key of the verifier has signed. */
+type Verify = (token: string) => object | Promise<object>
 
 /** Says who a token says that somebody is, if it may be believed. */
 export class TokenVerifier {
-  readonly #keys: readonly Key[]
-  readonly #options: JWTVerifyOptions
+  readonly #verifiers: readonly Verify[]
 
   constructor (settings: TokenSettings) {
-    this.#keys = keysOf(settings)
-    this.#options = {
-      clockTolerance: LEEWAY_SECONDS,
-      ...settings.tokenIssuer && { issuer: settings.tokenIssuer },
-      ...settings.tokenAudience && { audience: settings.tokenAudience }
-    }
+    this.#verifiers = verifiersFor(settings)
   }
 
   /** Whether there is any key. Without one every token is refused. */
   get hasKeys (): boolean {
-    return this.#keys.length > 0
+    return this.#verifiers.length > 0
   }
 
   /**
@@ -51,7 +50,7 @@ export class TokenVerifier {
    * @throws {FanfareError} FANFARE_TOKEN_INVALID, FANFARE_TOKEN_EXPIRED, FANFARE_KEYS_UNAVAILABLE
    */
   async connection (token: string): Promise<Identity> {
-    return identityOf(claimsIn('connection', await this.#payload(token)))
+    return identityOf(claimsIn('connection', await this.#claims(token)))
   }
 
   /**
@@ -60,61 +59,94 @@ export class TokenVerifier {
    * @param user whose connection it is for
    */
   async subscription (token: string, user: string): Promise<{ channel: string, grant: Grant }> {
-    const claims = claimsIn('subscription', await this.#payload(token))
+    const claims = claimsIn('subscription', await this.#claims(token))
     if ((claims.sub ?? '') !== user) throw fanfareError('FANFARE_TOKEN_INVALID', 'it is for another user (sub) than the connection')
     return { channel: claims.channel, grant: grantOf(claims) }
   }
 
-  async #payload (token: string): Promise<string> {
+  async #claims (token: string): Promise<object> {
     if (token.length > MAX_TOKEN_BYTES) throw fanfareError('FANFARE_TOKEN_INVALID', `it has more than ${MAX_TOKEN_BYTES} bytes`)
-    const alg = algorithmOf(token)
-    const keys = this.#keys.filter(({ algorithms }) => algorithms.includes(alg))
-    let failure: unknown = new errors.JOSEAlgNotAllowed('no key has it')
-    for (const { key, algorithms } of keys) {
+    let failure: unknown
+    for (const verify of this.#verifiers) {
       try {
-        // jose reads claims with JSON.parse: what was signed is read again by claimsIn.
-        await jwtVerify(token, key as KeyObject, { ...this.#options, algorithms })
-        return Buffer.from(token.split('.')[1] as string, 'base64url').toString()
+        return await verify(token)
       } catch (error) {
-        failure = error
-        if (!(error instanceof errors.JWSSignatureVerificationFailed)) break
+        const { code } = error as TokenError
+        if (code !== WRONG_ALGORITHM) failure = error
+        if (code !== WRONG_ALGORITHM && code !== TokenError.codes.invalidSignature) break
       }
     }
-    throw refusalOf(failure as Error, alg)
+    throw refusalOf(failure as Error ?? new TokenError(WRONG_ALGORITHM, 'no key has it'), token)
   }
 }
 
-function keysOf ({ tokenHmacSecret, tokenHmacPreviousSecret, tokenPublicKey, tokenJwksUrl }: TokenSettings): Key[] {
-  const keys: Key[] = [tokenHmacSecret, tokenHmacPreviousSecret].filter(Boolean).map((secret) => ({ algorithms: HMAC_ALGORITHMS, key: Buffer.from(secret) }))
-  if (tokenPublicKey) keys.push(publicKeyIn(tokenPublicKey))
-  if (tokenJwksUrl) keys.push({ algorithms: [...RSA_ALGORITHMS, ...Object.values(EC_ALGORITHMS), ...ED25519_ALGORITHMS], key: new KeySet(tokenJwksUrl).find })
-  return keys
+// One verifier for each key: none of them ever sees a secret and a public key, and so cannot take one for the other.
+function verifiersFor ({ tokenHmacSecret, tokenHmacPreviousSecret, tokenPublicKey, tokenJwksUrl, tokenIssuer, tokenAudience }: TokenSettings): Verify[] {
+  const verifierFor = (key: string, algorithms: readonly string[]): Verify => createVerifier({
+    key,
+    algorithms: algorithms as Algorithm[],
+    clockTolerance: LEEWAY_MS,
+    ...tokenIssuer && { allowedIss: tokenIssuer },
+    ...tokenAudience && { allowedAud: tokenAudience },
+    requiredClaims: [...tokenIssuer ? ['iss'] : [], ...tokenAudience ? ['aud'] : []]
+  })
+  const verifiers = [tokenHmacSecret, tokenHmacPreviousSecret].filter(Boolean).map((secret) => verifierFor(secret, HMAC_ALGORITHMS))
+  if (tokenPublicKey) verifiers.push(verifierFor(tokenPublicKey, publicKeyIn(tokenPublicKey).algorithms))
+  if (tokenJwksUrl) verifiers.push(verifierByKeySet(new KeySet(tokenJwksUrl), verifierFor))
+  return verifiers
+}
+
+function verifierByKeySet (keys: KeySet, verifierFor: (key: string, algorithms: readonly string[]) => Verify): Verify {
+  const known = new WeakMap<CryptoKey, Verify>()
+  return async (token) => {
+    const header = headerOf(token)
+    if (!PUBLIC_KEY_ALGORITHMS.includes(header.alg)) throw new TokenError(WRONG_ALGORITHM, 'no key has it')
+    const key = await keys.find(header)
+    let verify = known.get(key)
+    if (!verify) {
+      const pem = await exportSPKI(key)
+      publicKeyIn(pem)
+      known.set(key, verify = verifierFor(pem, [header.alg]))
+    }
+    return verify(token)
+  }
+}
+
+function headerOf (token: string): { alg: string, kid?: string } {
+  return (decode(token) as { header: { alg: string, kid?: string } }).header
+}
+
+// Says what is wrong with a token, and nothing of what it holds.
+function refusalOf (error: Error & { code?: string }, token: string): FanfareError | Error {
+  const invalid = (why: string): FanfareError => fanfareError('FANFARE_TOKEN_INVALID', why)
+  if (error.code === 'FANFARE_KEYS_UNAVAILABLE') return error
+  if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) return invalid('its issuer has no such key (kid)')
+  if (!(error instanceof TokenError)) return invalid('it cannot be verified')
+  const [, claim = ''] = /^(?:The|None of) (\w+) claim/.exec(error.message) ?? []
+  switch (error.code) {
+    case TokenError.codes.expired: return fanfareError('FANFARE_TOKEN_EXPIRED')
+    case TokenError.codes.inactive: return invalid('it is not valid yet (nbf)')
+    case TokenError.codes.invalidSignature:
+    case TokenError.codes.verifyError: return invalid('its signature fits no key')
+    case TokenError.codes.invalidCritHeader: return invalid('it demands an extension (crit) that is not known')
+    case TokenError.codes.missingSignature:
+    case WRONG_ALGORITHM: return invalid(`no key is set for its algorithm${algorithmOf(token)}, or it has no signature`)
+    default: return invalid(claimSentences[claim] ?? 'it is not a JWT')
+  }
 }
 
 function algorithmOf (token: string): string {
   try {
-    return String(decodeProtectedHeader(token).alg)
+    const { alg } = headerOf(token)
+    return /^[\w-]{1,16}$/.test(alg) ? ` ${alg}` : ''
   } catch {
-    throw fanfareError('FANFARE_TOKEN_INVALID', 'it is not a JWT')
+    return ''
   }
-}
-
-// Says what is wrong with a token, and nothing of what it holds.
-function refusalOf (error: Error, alg: string): FanfareError | Error {
-  const invalid = (why: string): FanfareError => fanfareError('FANFARE_TOKEN_INVALID', why)
-  if (error instanceof errors.JWTExpired) return fanfareError('FANFARE_TOKEN_EXPIRED')
-  if (error instanceof errors.JWTClaimValidationFailed) return invalid(claimSentences[error.claim] ?? `its claim ${error.claim} is wrong`)
-  if (error instanceof errors.JOSEAlgNotAllowed) return invalid(`no key is set for its algorithm${/^[\w-]{1,16}$/.test(alg) ? ` ${alg}` : ''}`)
-  if (error instanceof errors.JWSSignatureVerificationFailed) return invalid('its signature fits no key')
-  if (error instanceof errors.JWKSNoMatchingKey || error instanceof errors.JWKSMultipleMatchingKeys) return invalid('its issuer has no such key (kid)')
-  if (error instanceof errors.JOSEError) return invalid('it is not a JWT that can be read')
-  return 'code' in error ? error : invalid('it cannot be verified')
 }
 
 const claimSentences: Record<string, string> = {
   iss: 'it is from another issuer (iss)',
   aud: 'it is for another audience (aud)',
-  nbf: 'it is not valid yet (nbf), or that is no time',
-  exp: 'its expiry (exp) is no time',
-  iat: 'its time of issue (iat) is no time'
+  nbf: 'its beginning (nbf) is no time',
+  exp: 'its expiry (exp) is no time'
 }

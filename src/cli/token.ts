@@ -4,6 +4,10 @@ import { Command, InvalidArgumentError } from 'commander'
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose'
 import { TokenVerifier } from '../auth/token-verifier.ts'
 import { serverSettingsFrom, type ServerSettings } from '../config.ts'
+import { visible } from './output.ts'
+
+// What is later cannot be shown as a date.
+const LAST_SECOND = 8_640_000_000_000
 
 interface TokenFlags {
   user?: string
@@ -68,7 +72,7 @@ async function explain (token: string, settings: ServerSettings): Promise<void> 
     print('claims', claims)
     for (const name of ['iat', 'nbf', 'exp', 'expire_at']) {
       const at = claims[name]
-      if (typeof at === 'number' && at > 0) print(name, `${new Date(at * 1000).toISOString()}, ${distance(at * 1000 - Date.now())}`)
+      if (typeof at === 'number' && at > 0 && at <= LAST_SECOND) print(name, `${new Date(at * 1000).toISOString()}, ${distance(at * 1000 - Date.now())}`)
     }
   } catch {
     process.stdout.write('This is not a JWT: three parts of base64url with dots between.\n')
@@ -92,7 +96,7 @@ async function explain (token: string, settings: ServerSettings): Promise<void> 
 }
 
 function print (name: string, value: unknown): void {
-  process.stdout.write(`${`${name}:`.padEnd(11)}${typeof value === 'string' ? value : JSON.stringify(value)}\n`)
+  process.stdout.write(`${`${name}:`.padEnd(11)}${visible(typeof value === 'string' ? value : JSON.stringify(value))}\n`)
 }
 
 function distance (ms: number): string {

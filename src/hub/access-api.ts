@@ -169,12 +169,14 @@ export class AccessApi extends ChannelApi {
     try {
       return await this.hooks.run(name, ...rest)
     } catch (error) {
-      throw this.#shown(name, error as Refusal)
+      throw this.#shown(name, error)
     }
   }
 
   // What a hook throws by mistake is not for clients to read.
-  #shown (name: HookName, error: Refusal): Error {
+  #shown (name: HookName, thrown: unknown): Error {
+    // Anything can be thrown, also nothing.
+    const error: Refusal = thrown instanceof Error ? thrown : new Error(String(thrown))
     if (error.closeCode === undefined && error.statusCode === undefined) {
       this.hooks.report(name, error)
       return fanfareError('FANFARE_REFUSED')
@@ -186,11 +188,11 @@ export class AccessApi extends ChannelApi {
 
 type Refusal = Error & { code?: unknown, statusCode?: number, closeCode?: number }
 
-/** With what a connection is closed that was refused something. */
-export function closeFor (error: Refusal): Close {
-  const { closeCode, message } = error
+/** With what a connection is closed that was refused something; it may come back if that was for want of an answer. */
+export function closeFor ({ closeCode, statusCode = 403, message }: Refusal): Close {
   const isFree = closeCode !== undefined && closeCode >= 3000 && closeCode <= 4999
-  return { code: isFree ? closeCode : closeCodes.permissionDenied.code, reason: reasonOf(message) }
+  const { code } = statusCode >= 500 ? closeCodes.tryAgainLater : closeCodes.permissionDenied
+  return { code: isFree ? closeCode : code, reason: reasonOf(message) }
 }
 
 /** A sentence that fits into a close frame, which has room for 123 bytes (RFC 6455 section 5.5). */

@@ -31,7 +31,8 @@ export interface Renewal {
 
 /** What can be done with all nodes that share the broker. */
 export abstract class ClusterApi extends AccessApi {
-  protected readonly cluster: Cluster
+  /** What nodes ask each other. */
+  readonly cluster: Cluster
   readonly #name: NodeName
   readonly #startedAt = performance.now()
 

@@ -62,6 +62,11 @@ export class Cluster {
     return [this.#describe(), ...this.#others().map(([, { facts }]) => facts)]
   }
 
+  /** How many nodes live, with this one. */
+  get size (): number {
+    return this.#others().length + 1
+  }
+
   /** Says how this node answers a question. */
   answer<Subject> (question: string, handler: (subject: Subject) => unknown): void {
     this.#handlers.set(question, handler as (subject: unknown) => unknown)

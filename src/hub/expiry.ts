@@ -27,7 +27,8 @@ export class Expiry<What> {
     this.remove(connection)
     if (at === Infinity) return
     if (!this.#timer) this.#done = stepAt(performance.now())
-    const step = Math.max(this.#done + 1, stepAt(performance.now() + at - Date.now()))
+    // The step after: nobody is closed before the time has come.
+    const step = Math.max(this.#done, stepAt(performance.now() + at - Date.now())) + 1
     this.#stepOf.set(connection, step)
     const others = this.#steps.get(step)
     if (others) others.set(connection, what)

@@ -1,0 +1,67 @@
+import secureParse from 'secure-json-parse'
+import { Type, type Static, type TSchema } from 'typebox'
+import { optional } from '../api/method.ts'
+import { seconds } from '../auth/claims.ts'
+import { compile, firstError } from '../channel-rules.ts'
+import { fanfareError } from '../errors.ts'
+import type { decisions } from './settings.ts'
+
+const base64 = Type.String({ pattern: '^[A-Za-z0-9+/]*={0,2}$' })
+const info = { info: Type.Optional(Type.Unknown()), b64info: Type.Optional(Type.String()) }
+const data = { data: Type.Optional(Type.Unknown()), b64data: optional(base64) }
+
+/** What a back end may say to each decision, as in Centrifugo's proxy; what else it says is ignored. */
+const results = {
+  connect: Type.Object({
+    user: optional(Type.String({ maxLength: 255 })),
+    expire_at: optional(seconds),
+    ...info,
+    channels: optional(Type.Array(Type.String())),
+    subs: optional(Type.Record(Type.String(), Type.Object(info))),
+    meta: Type.Optional(Type.Unknown())
+  }),
+  refresh: Type.Object({ expired: optional(Type.Boolean()), expire_at: optional(seconds), ...info }),
+  subscribe: Type.Object({}),
+  publish: Type.Object({ ...data, skip_history: optional(Type.Boolean()) }),
+  rpc: Type.Object(data)
+} satisfies Record<Decision, TSchema>
+
+type Decision = typeof decisions[number]
+/** What a back end has decided; what it left out, or wrote as null, is not there. */
+export type Result<Name extends Decision> = { [Field in keyof Static<typeof results[Name]>]: Exclude<Static<typeof results[Name]>[Field], null> }
+
+interface Refusals {
+  readonly error?: { readonly code: number, readonly message?: string | null } | null
+  readonly disconnect?: { readonly code: number, readonly reason?: string | null } | null
+}
+
+const refusals = {
+  error: optional(Type.Object({ code: Type.Integer(), message: optional(Type.String()) })),
+  disconnect: optional(Type.Object({ code: Type.Integer(), reason: optional(Type.String()) }))
+}
+
+const validators = Object.fromEntries(Object.entries(results).map(([name, result]) =>
+  [name, compile(Type.Object({ result: optional(result), ...refusals }))]
+)) as Record<Decision, ReturnType<typeof compile>>
+
+/**
+ * Reads what a back end has answered.
+ *
+ * @param text JSON: `{"result"}`, `{"error"}` or `{"disconnect"}`
+ * @returns what it has decided, or the error with which it refuses
+ * @throws if it is none of these
+ */
+export function replyIn<Name extends Decision> (name: Name, text: string): Result<Name> | Error {
+  const reply = secureParse(text) as Refusals & { result?: object | null }
+  const validate = validators[name]
+  if (!validate(reply)) throw new Error(`Its answer is wrong: ${firstError(validate)}`)
+  const refusal = refusalIn(reply)
+  if (refusal) return refusal
+  if (!reply.result) throw new Error('Its answer is wrong: it has no result, error or disconnect')
+  return Object.fromEntries(Object.entries(reply.result).filter(([, value]) => value !== null)) as Result<Name>
+}
+
+function refusalIn ({ error, disconnect }: Refusals): Error | undefined {
+  if (disconnect) return Object.assign(fanfareError('FANFARE_CALLBACK_REFUSED', disconnect.reason || 'refused'), { closeCode: disconnect.code })
+  if (error) return fanfareError('FANFARE_CALLBACK_REFUSED', `${error.message || 'refused'} (${error.code})`)
+}
