@@ -11,6 +11,7 @@ export const errorTable = {
   FANFARE_BAD_FILTER: [400, 'Say whose connections are meant: an id, a user or a channel'],
   FANFARE_REFUSED_DATA: [400, 'Channel %s does not take this publication: %s'],
   FANFARE_NO_PRESENCE: [404, 'Channel %s does not keep who is in it (presence)'],
+  FANFARE_BAD_URL: [400, 'The path of the URL cannot be decoded'],
   FANFARE_BAD_UPGRADE: [400, 'A WebSocket opens with a GET request of HTTP/1.1; got %s'],
   FANFARE_BAD_SETTING: [500, '%s %s'],
   FANFARE_BAD_HOOK: [500, 'There is no hook %s; there are %s, each with a function'],

@@ -1,7 +1,7 @@
 import { realpathSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import closeWithGrace from 'close-with-grace'
-import fastify, { type FastifyServerOptions } from 'fastify'
+import fastify, { type FastifyReply, type FastifyServerOptions } from 'fastify'
 import { pino } from 'pino'
 import fanfare from './app.ts'
 import { isOpen, pluginSettings, serverSettingsFrom, type PluginSettings, type ServerSettings } from './config.ts'
@@ -40,13 +40,14 @@ async function listen (settings: ServerSettings, worker?: WorkerLife): Promise<v
     logController: new RequestLog(),
     // A logger of its own for each WebSocket would be thrown away at once: the connection manager logs them.
     childLoggerFactory: (logger, bindings, options, request) => request.headers.upgrade ? logger : logger.child(bindings, options),
+    // Fastify's own answers repeat the URL, which may hold a token; so does the one below for what is not found.
+    frameworkErrors: (_error, _request, reply) => { (reply as FastifyReply).send(fanfareError('FANFARE_BAD_URL')) },
     trustProxy: trustProxy.length > 0 && trustProxy,
     requestTimeout: REQUEST_TIMEOUT_MS,
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: 1000 },
     // What still runs after the drain must not keep the process.
     forceCloseConnections: true
   })
-  // The answer of Fastify's own repeats the URL, which may hold a token.
   app.setNotFoundHandler(({ method, url }) => { throw fanfareError('FANFARE_NOT_FOUND', `${method}:${url.split('?')[0]}`) })
   worker?.endConnectionsWhenLeaving(app)
   await app.register(fanfare, Object.fromEntries(Object.keys(pluginSettings).map((name) => [name, settings[name as keyof PluginSettings]])))
@@ -71,12 +72,19 @@ function whoMayCome ({ allowAnonymous, callbackEvents }: ServerSettings): string
   return `Clients need a token${allowAnonymous ? ', or may do what rules allow to everyone' : ''}`
 }
 
-function loggerOptions ({ logLevel, workers }: ServerSettings): FastifyServerOptions['logger'] {
+function loggerOptions ({ logLevel: level, workers }: ServerSettings): FastifyServerOptions['logger'] {
+  const serializers = { err: withoutPacket }
   // On a terminal it matters which process says something only if there are several.
   const ignore = workers === 1 ? 'pid,hostname' : 'hostname'
-  if (process.stdout.isTTY) return { level: logLevel, transport: { target: 'pino-pretty', options: { ignore, translateTime: 'SYS:HH:MM:ss', singleLine: true } } }
+  if (process.stdout.isTTY) return { level, serializers, transport: { target: 'pino-pretty', options: { ignore, translateTime: 'SYS:HH:MM:ss', singleLine: true } } }
   // What is logged while a write is under way goes with the next: a write for each line took a fifth of what a connect costs.
-  return { level: logLevel, stream: pino.destination({ dest: 1, sync: false }) }
+  return { level, serializers, stream: pino.destination({ dest: 1, sync: false }) }
+}
+
+// What a client sent that is no HTTP may hold a token.
+function withoutPacket (error: Error): pino.SerializedError {
+  const { rawPacket, ...facts } = pino.stdSerializers.err(error)
+  return facts as pino.SerializedError
 }
 
 function sentenceOf (error: NodeJS.ErrnoException & { port?: number, address?: string }): string {

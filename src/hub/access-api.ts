@@ -1,10 +1,11 @@
+import type { Static, TSchema } from 'typebox'
 import type { Broker } from '../brokers/broker.ts'
 import { closeCodes, type Close } from '../close-codes.ts'
 import { fanfareError } from '../errors.ts'
 import { ChannelApi, type PublishExtras } from './channel-api.ts'
-import type { ChannelRules } from './channel-rules.ts'
+import { matcherOf, type ChannelRules } from './channel-rules.ts'
 import { newId, type Connection, type Peer } from './connection.ts'
-import type { Caller, Hook, HookContexts, HookName, Hooks, Rpc } from './hooks.ts'
+import type { Caller, Hook, HookAnswers, HookContexts, HookName, Hooks, Rpc } from './hooks.ts'
 import { refusalBy, subscribeRefusal, type Action } from './permissions.ts'
 import { publicationOf, valueOf, type Publication, type PublicationData } from './publication.ts'
 
@@ -19,6 +20,9 @@ export interface Wish {
   readonly history?: boolean
   readonly headers: HookContexts['onConnect']['headers']
 }
+
+/** What a hook `onPublish` is told of data whose type is known. */
+export type TypedPublish<Data> = Omit<HookContexts['onPublish'], 'data'> & { readonly data: Data }
 
 /** Who may connect, and to what. */
 export interface Admission {
@@ -58,6 +62,24 @@ export class AccessApi extends ChannelApi {
   addHook<Name extends HookName> (name: Name, hook: Hook<Name>): this {
     this.hooks.add(name, hook)
     return this
+  }
+
+  /**
+   * Adds a hook `onPublish` for the channels of one rule: `data` is what the rule's schema describes, and has its type.
+   *
+   * @param rule as it is in the option `channels`; its schema has been satisfied before the hook is called
+   * @example
+   * const orders = { match: 'orders:*', schema: Type.Object({ state: Type.String() }) }
+   * await app.register(fanfare, { channels: [orders] })
+   * app.connections.onPublish(orders, ({ data }) => { app.log.info(data.state) })
+   */
+  onPublish<Schema extends TSchema>(rule: { readonly match: string, readonly schema: Schema }, hook: (context: TypedPublish<Static<Schema>>) => HookAnswers['onPublish'] | void | Promise<HookAnswers['onPublish'] | void>): this {
+    const matches = matcherOf(rule.match)
+    return this.addHook('onPublish', (context) => {
+      if (!matches(context.channel)) return
+      const { data } = context
+      return hook({ ...context, data: (typeof data === 'string' ? JSON.parse(data) : data) as Static<Schema> })
+    })
   }
 
   /**
@@ -153,6 +175,8 @@ export class AccessApi extends ChannelApi {
 
   /** Asks the hooks about a publication, and returns what is to be published. */
   protected async askBeforePublishing ({ id, peer }: Connection, channel: string, publication: Publication): Promise<Asked> {
+    // Hooks see only what satisfies the schema.
+    this.mustTake(channel, publication)
     const given = valueOf(publication) as PublicationData
     const { data, skipHistory } = await this.#ask('onPublish', { caller: callerOf({ ...peer, id }), channel, data: given }, (context, answer) => {
       const { data = context.data, skipHistory = context.skipHistory } = answer
@@ -191,7 +215,7 @@ type Refusal = Error & { code?: unknown, statusCode?: number, closeCode?: number
 /** With what a connection is closed that was refused something; it may come back if that was for want of an answer. */
 export function closeFor ({ closeCode, statusCode = 403, message }: Refusal): Close {
   const isFree = closeCode !== undefined && closeCode >= 3000 && closeCode <= 4999
-  const { code } = statusCode >= 500 ? closeCodes.tryAgainLater : closeCodes.permissionDenied
+  const { code } = statusCode >= 500 ? closeCodes.tryAgainLater : statusCode === 400 ? closeCodes.badRequest : closeCodes.permissionDenied
   return { code: isFree ? closeCode : code, reason: reasonOf(message) }
 }
 

@@ -91,10 +91,16 @@ export class ChannelApi {
 
   /** Has the broker order a publication, if its channel takes it. */
   protected async order (channel: string, publication: Publication, extras?: Partial<PublishOptions>): Promise<Position> {
+    const behaviour = this.mustTake(channel, publication)
+    return this.broker.publish(channel, publication, extras ? { ...behaviour, ...extras } : behaviour)
+  }
+
+  /** How a channel behaves, if it takes a publication; throws FANFARE_REFUSED_DATA otherwise. */
+  protected mustTake (channel: string, publication: Publication): ChannelBehaviour {
     const behaviour = this.rules.of(channel)
     const reason = behaviour.refuse?.(publication)
     if (reason !== undefined) throw fanfareError('FANFARE_REFUSED_DATA', channel, reason)
-    return this.broker.publish(channel, publication, extras ? { ...behaviour, ...extras } : behaviour)
+    return behaviour
   }
 
   #check (channel: string, action: Action): ChannelBehaviour {

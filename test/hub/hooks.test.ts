@@ -1,7 +1,6 @@
 import t from 'tap'
 import { connect, refusal, start, until } from '../helper.ts'
 import { apiOf, errorWith, KEY } from '../routes/api-client.ts'
-import { listenTo } from '../sse-client.ts'
 import { answerOf, as, startSecure } from '../tokens.ts'
 
 function refuse (facts: object, message = 'The reason'): never {

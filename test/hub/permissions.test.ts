@@ -1,6 +1,7 @@
-import t, { type Test } from 'tap'
+import { once } from 'node:events'
+import t from 'tap'
 import type { Action, Permission } from '../../src/hub/permissions.ts'
-import { connect, refusal, start, type Running } from '../helper.ts'
+import { Client, connect, refusal, start, type Running } from '../helper.ts'
 import { answerOf, as, bearer, startSecure, tokenOf } from '../tokens.ts'
 
 const values: Permission[] = ['everyone', 'authenticated', 'subscribers', 'token', 'server', 'none']
@@ -31,11 +32,11 @@ const attempts: Record<Action, (running: Running, channel: string, headers: Head
 }
 
 async function publishes (wsUrl: string, channel: string, headers: Headers): Promise<boolean> {
-  const teardowns: (() => void)[] = []
-  const client = await connect({ teardown: (end: () => void) => teardowns.push(end) } as unknown as Test, `${wsUrl}?channel=${channel}`, { headers })
+  const client = new Client(`${wsUrl}?channel=${channel}`, { headers })
+  await once(client.ws, 'open')
   client.ws.send('hello')
   const heard = await Promise.race([client.hears(1).then(() => true), client.closed().then(() => false)])
-  for (const end of teardowns) end()
+  client.ws.terminate()
   return heard
 }
 
@@ -108,10 +109,10 @@ t.test('who asked for much history could not publish before all of it had come',
   for (let number = 0; number < 100; number++) await app.connections.publish('broadcast', String(number).padEnd(60_000))
   const listener = await connect(t, wsUrl, await as('bob'))
   const client = await connect(t, `${wsUrl}?history=100`, await as('ada'))
+  const gone = new Promise<number>((resolve) => { app.connections.addHook('onDisconnect', ({ code }) => resolve(code)) })
   client.ws.pause()
   client.ws.send('hello')
-  const heard = await Promise.race([listener.hears(1), client.closed()])
-  t.strictSame(heard, ['hello'])
+  t.strictSame(await Promise.race([listener.hears(1), gone]), ['hello'])
   client.ws.resume()
   await client.hears(101)
 })
