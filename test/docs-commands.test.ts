@@ -87,3 +87,26 @@ t.test('docs/deploying.md: behind nginx as configured there, origin and address 
   t.match(await refusal(`ws://127.0.0.1:${port}/ws`, { headers: { origin: url }, localAddress: '127.0.0.3' }), { status: 403 })
   t.ok(wsUrl)
 })
+
+t.test('docs/security.md: a token is made, used and explained', async (t) => {
+  const block = blockWith('docs/security.md', 'export TOKEN_HMAC_SECRET')
+  const [, secret = ''] = /export TOKEN_HMAC_SECRET=(\S+)/.exec(block) ?? []
+  const { wsUrl } = await startProcess(t, { TOKEN_HMAC_SECRET: secret })
+  const shell = async (command: string): Promise<string> => (await run('bash', ['-c', command], { env: { ...process.env, TOKEN_HMAC_SECRET: secret } })).stdout
+  const make = 'npx fanfare token --user ada --expires 1h'
+  const use = 'FANFARE_TOKEN=$(npx fanfare token --user ada) npx fanfare connect'
+  for (const command of ['npm start', make, use]) t.ok(block.includes(command), command)
+  const token = await shell(make)
+  t.match(token, /^eyJ[\w.-]+\n$/)
+  t.equal(await shell(`echo hello | ${use} ${wsUrl} --count 1`), 'hello\n')
+  t.match(await shell(`npx fanfare token --check ${token}`), /"sub":"ada".*The server takes it, as a connection token\.\n$/s)
+})
+
+t.test('docs/callbacks.md: the settings are taken', async (t) => {
+  const block = blockWith('docs/callbacks.md', 'export CALLBACK_URL')
+  const { stdout } = await run('bash', ['-c', `${block.replace('npm start', 'env').replaceAll(/^ {4}/gm, '')}`])
+  const settings = Object.fromEntries(stdout.split('\n').filter((line) => line.startsWith('CALLBACK_')).map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]))
+  t.equal(Object.keys(settings).length, 3)
+  const { url } = await startProcess(t, settings)
+  t.equal((await fetch(`${url}/health/ready`)).status, 200)
+})
