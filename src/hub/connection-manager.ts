@@ -3,48 +3,20 @@ import { closeCodes, type Close } from '../close-codes.ts'
 import { fanfareError, type FanfareError } from '../errors.ts'
 import { callerOf, type Admission, type Wish } from './access-api.ts'
 import type { ChannelRules } from './channel-rules.ts'
-import { Channels, type Start } from './channels.ts'
+import { Channels } from './channels.ts'
 import { ClusterApi, type NodeName, type Renewal } from './cluster-api.ts'
 import { Connection, type Peer } from './connection.ts'
 import type { Encoding } from './encoding.ts'
 import { FanOut } from './fan-out.ts'
-import { Heartbeat, type HeartbeatTimes } from './heartbeat.ts'
+import { Heartbeat } from './heartbeat.ts'
 import { Hooks } from './hooks.ts'
-import { Inbox, type InboxSettings } from './inbox.ts'
+import { Inbox } from './inbox.ts'
 import { Lifetimes } from './lifetimes.ts'
 import { AddressCounts } from './limits.ts'
+import type { Hearing, Log, ManagerSettings } from './manager-settings.ts'
 import { channelNameRefusal, type Publication } from './publication.ts'
 import { spread } from './spread.ts'
 import type { Transport } from './transport.ts'
-
-/** The manager's limits; 0 switches a limit off where that is said. */
-export interface ManagerSettings extends HeartbeatTimes, InboxSettings {
-  readonly maxConnections: number
-  /** 0: off. */
-  readonly maxConnectionsPerIp: number
-  readonly maxChannels: number
-  /** How long who is in a channel is remembered after its node has died, in seconds. */
-  readonly presenceTtl: number
-  /** What a hook may take, in seconds. */
-  readonly hookTimeout: number
-  /** Whether everyone may come, because nothing says who somebody is. */
-  readonly openToAll: boolean
-}
-
-/** Where the manager reports what happens: any pino-like logger. */
-export interface Log {
-  warn (facts: object, sentence: string): void
-  info (facts: object, sentence: string): void
-  debug (facts: object, sentence: string): void
-}
-
-/** How a connection hears its channels. */
-export interface Hearing extends Start {
-  /** Whether it hears what it publishes itself; true by default. */
-  readonly echo?: boolean
-  /** Where it begins to hear a channel, if that is not the same for all of them. */
-  readonly positions?: ReadonlyMap<string, Start['since']>
-}
 
 /**
  * Who is connected, and who hears what: the heart of Fanfare, shared by all routes as `app.connections`.
