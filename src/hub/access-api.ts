@@ -135,7 +135,7 @@ export class AccessApi extends ChannelApi {
    * Asks the hooks about somebody who connects.
    *
    * @returns who that is, as far as they know, and what it hears
-   * @throws what `admitted` throws, and hooks
+   * @throws what `admitted` returns, and what hooks throw
    */
   protected async askBeforeConnecting (peer: Peer, wish: Wish): Promise<Admission> {
     const { channels, headers } = wish
@@ -146,6 +146,7 @@ export class AccessApi extends ChannelApi {
       return { ...context, caller: callerOf(known), identified: known.user !== undefined }
     })
     const admission = this.admitted(known, wish)
+    if (admission instanceof Error) throw admission
     for (const channel of admission.channels) await this.#ask('onSubscribe', { caller: callerOf(known), channel })
     return admission
   }
@@ -153,16 +154,16 @@ export class AccessApi extends ChannelApi {
   /**
    * What somebody hears who connects, if the rules allow it.
    *
-   * @throws {FanfareError} FANFARE_TOKEN_MISSING, FANFARE_FORBIDDEN
+   * @returns that, or FANFARE_TOKEN_MISSING or FANFARE_FORBIDDEN
    */
-  protected admitted (peer: Peer, { channels, history }: Wish): Admission {
-    if (!this.openToAll && peer.user === undefined) throw fanfareError('FANFARE_TOKEN_MISSING')
+  protected admitted (peer: Peer, { channels, history }: Wish): Admission | Error {
+    if (!this.openToAll && peer.user === undefined) return fanfareError('FANFARE_TOKEN_MISSING')
     const granted = channels.length > 0 ? channels : Array.from(peer.grants?.keys() ?? [])
     const heard = granted.length > 0 ? granted : [STANDARD_CHANNEL]
     for (const channel of heard) {
       const { allow } = this.rules.of(channel)
       const refusal = this.#subscribeRefusal(peer, channel) ?? (history ? refusalBy(allow.history, 'history', channel, peer, true) : undefined)
-      if (refusal) throw refusal
+      if (refusal) return refusal
     }
     return { peer, channels: heard }
   }

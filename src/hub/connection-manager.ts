@@ -114,14 +114,9 @@ export class ConnectionManager extends ClusterApi {
     if (refusal) then(refusal)
     else if (this.asksBeforeConnecting) this.askBeforeConnecting(peer, wish).then((admission) => then(undefined, admission), then)
     else {
-      let admission: Admission
-      try {
-        admission = this.admitted(peer, wish)
-      } catch (error) {
-        then(error as Error)
-        return
-      }
-      then(undefined, admission)
+      const admission = this.admitted(peer, wish)
+      if (admission instanceof Error) then(admission)
+      else then(undefined, admission)
     }
   }
 
