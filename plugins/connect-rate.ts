@@ -19,7 +19,8 @@ async function connectRate (app: FastifyInstance, { connectRate, maxEventLoopDel
 
   if (connectRate > 0) {
     await app.register(rateLimit, { global: false, max: connectRate, timeWindow: '1 minute' })
-    const count = app.createRateLimit()
+    // With its own numbers: where the host has registered the plugin too, its numbers are the ones of the host.
+    const count = app.createRateLimit({ max: connectRate, timeWindow: '1 minute' })
     app.addHook('onRequest', async (request, reply) => {
       if (!connects(request)) return
       const counted = await count(request)

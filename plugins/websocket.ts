@@ -7,6 +7,7 @@ import { chooseSubprotocol } from '../src/auth/token-of-request.ts'
 import { closeCodes } from '../src/close-codes.ts'
 import type { PluginSettings } from '../src/config.ts'
 import { cutHalfFrames } from '../src/transports/half-frames.ts'
+import { guardReceivers } from '../src/transports/receiver-guard.ts'
 
 // A peer gets this long to answer our close frame before its socket is destroyed.
 const CLOSE_TIMEOUT_MS = 5000
@@ -16,9 +17,12 @@ const MAX_FRAGMENTS = 1024
 // default, 262,144 of them, a client that writes single bytes would take 13 MB for a message of 64 KiB.
 const MIN_CHUNK_BYTES = 128
 const FEW_CHUNKS = 512
+// `ws` counts in 32 bits: a larger limit would be none.
+const MOST_BYTES = 2 ** 31 - 1
 
 async function webSockets (app: FastifyInstance, settings: PluginSettings): Promise<void> {
-  const { compression, compressionThreshold: threshold, drainTimeout, maxMessageBytes } = settings
+  const { compression, compressionThreshold: threshold, drainTimeout } = settings
+  const maxMessageBytes = Math.min(settings.maxMessageBytes, MOST_BYTES)
 
   async function stop (): Promise<void> {
     clearInterval(looking)
@@ -40,6 +44,7 @@ async function webSockets (app: FastifyInstance, settings: PluginSettings): Prom
     // For what clients send; what we send is compressed once for all, see src/transports.
     perMessageDeflate: compression && { threshold, serverNoContextTakeover: true, clientNoContextTakeover: true }
   }
+  guardReceivers()
   await app.register(websocket, {
     options,
     preClose: (done) => { stop().then(() => done(), done) }

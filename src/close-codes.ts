@@ -21,5 +21,10 @@ export const closeCodes = {
   permissionDenied: { code: 3507, reason: 'permission denied', reconnect: false }
 } as const
 
+/** Whether who is closed with a code has no right any more to what it asked for before. */
+export function endsRights (code: number): boolean {
+  return code >= 3500 || code === closeCodes.expired.code || code === closeCodes.subscriptionExpired.code
+}
+
 /** A close code with its reason (at most 123 bytes, RFC 6455 section 5.5). */
 export interface Close { readonly code: number, readonly reason: string }

@@ -58,7 +58,7 @@ export const pluginSettings = {
   callbackSecret: Type.String({ description: 'Secret that callbacks are signed with (Standard Webhooks)', default: '', secret: true, takes: 'whsec_ and 24 to 64 bytes in base64; `echo whsec_$(openssl rand -base64 32)` makes one' }),
   callbackHeaders: list('Headers of a client that go along with `/connect`', 'a comma-separated list of names of headers, none of which belongs to the callback itself', ['cookie', 'authorization', 'origin', 'user-agent', 'x-real-ip']),
   hookTimeout: seconds('What a hook, or a callback to CALLBACK_URL, may take', 5),
-  connectRate: Type.Number({ description: 'Attempts to connect from one address in a minute; more are refused with 429. 0: no limit', unit: 'attempts per minute', default: 0, minimum: 0, takes: 'a number of attempts per minute, 0 or more' }),
+  connectRate: count('Attempts to connect from one address in a minute; more are refused with 429. 0: no limit', 0, 'attempts per minute'),
   userMessageRate: Type.Number({ description: 'Messages per second that all connections of a user on this node may send; above it reading pauses. 0: no limit', unit: 'messages per second', default: 0, minimum: 0, takes: 'a number of messages per second, 0 or more' }),
   maxEventLoopDelay: count('Event loop delay from which on new connections are refused with 503, those there are go on. 0: off', 0, 'milliseconds'),
   page: Type.Boolean({ description: 'Whether the test page is served at /', default: true, takes: 'on or off' }),

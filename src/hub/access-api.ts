@@ -6,7 +6,7 @@ import { ChannelApi, type PublishExtras } from './channel-api.ts'
 import { matcherOf, type ChannelRules } from './channel-rules.ts'
 import { newId, type Connection, type Peer } from './connection.ts'
 import type { Caller, Hook, HookAnswers, HookContexts, HookName, Hooks, Rpc } from './hooks.ts'
-import { refusalBy, subscribeRefusal, type Action } from './permissions.ts'
+import { isRestricted, refusalBy, subscribeRefusal, type Action } from './permissions.ts'
 import { publicationOf, valueOf, type Publication, type PublicationData } from './publication.ts'
 
 /** The channel of who names none. */
@@ -116,7 +116,9 @@ export class AccessApi extends ChannelApi {
     if (!this.openToAll && peer.user === undefined) throw fanfareError('FANFARE_TOKEN_MISSING')
     const { allow } = this.rules.of(channel)
     const hears = this.#subscribeRefusal(peer, channel)
-    const refusal = action === 'subscribe' ? hears : refusalBy(allow[action], action, channel, peer, !hears)
+    // What is not to be heard by all is not to be seen by all either, whatever a rule for many channels says.
+    const mustHear = action === 'subscribe' || (!this.openToAll && isRestricted(channel))
+    const refusal = (mustHear ? hears : undefined) ?? (action === 'subscribe' ? undefined : refusalBy(allow[action], action, channel, peer, !hears))
     if (refusal) throw refusal
     if (allow[action] === 'subscribers' || action === 'subscribe') await this.#ask('onSubscribe', { caller: callerOf(peer), channel })
   }

@@ -100,6 +100,8 @@ export class Channels {
   async joinFrom (connection: Connection, name: string, echo: boolean, start: Start): Promise<boolean> {
     const channel = this.#open(name)
     channel.joining++
+    connection.joining ??= new Set()
+    connection.joining.add(name)
     try {
       return await this.#replay(connection, channel, echo, start)
     } catch {
@@ -107,6 +109,7 @@ export class Channels {
       return false
     } finally {
       channel.joining--
+      connection.joining.delete(name)
       this.#closeIfIdle(channel)
     }
   }

@@ -1,5 +1,5 @@
 import type { Broker } from '../brokers/broker.ts'
-import { closeCodes, type Close } from '../close-codes.ts'
+import { closeCodes, endsRights, type Close } from '../close-codes.ts'
 import { fanfareError, type FanfareError } from '../errors.ts'
 import { callerOf, type Admission, type Wish } from './access-api.ts'
 import type { ChannelRules } from './channel-rules.ts'
@@ -186,6 +186,7 @@ export class ConnectionManager extends ClusterApi {
     if (!connection.open) return
     if (code !== closeCodes.slow.code) this.#channels.catchUp(connection)
     if (!connection.open) return
+    connection.dismissed ||= endsRights(code)
     this.closed(connection, code)
     connection.transport.close(code, reason)
   }
@@ -236,10 +237,10 @@ export class ConnectionManager extends ClusterApi {
     return { connections: this.#connections, channels: this.#channels }
   }
 
-  // While we do not read from a connection, its answer cannot be seen. One that is held for its rate will be read again;
-  // one that has taken nothing of what waits for it in all this time is a slow one.
+  // While we do not read from a connection, its answer cannot be seen. One that is held for its rate, or by a hook, will be
+  // read again; one that has taken nothing of what waits for it in all this time is a slow one.
   #silent (connection: Connection): void {
-    if (connection.throttle?.busy) return
+    if (connection.throttle?.busy || connection.turn) return
     this.close(connection, connection.heldForBacklog ? closeCodes.slow : closeCodes.noPong)
   }
 }

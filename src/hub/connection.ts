@@ -67,6 +67,10 @@ export class Connection {
   /** What waits for it, once it has fallen behind. */
   backlog: Buffer[] | undefined
   throttle: Throttle | undefined
+  /** Channels that it will be in as soon as it has had their history. */
+  joining: Set<string> | undefined
+  /** Closed for what it did, or because its rights have ended: what it sent before and still waits is not published. */
+  dismissed = false
   /** What it sent last, while hooks still look at it. */
   turn: Promise<void> | undefined
   /** Bytes that it has sent since it was last held back. */
@@ -82,8 +86,9 @@ export class Connection {
     this.peer = peer
   }
 
-  /** Whether it is in a channel. */
+  /** Whether it is in a channel, or about to be: what it begins with is still being read. */
   isIn (name: string): boolean {
+    if (this.joining?.has(name)) return true
     for (const channel of this.subscriptions.keys()) if (channel.name === name) return true
     return false
   }

@@ -123,7 +123,7 @@ export class Hooks {
   async inTime<Result> (name: string, work: () => Promise<Result>): Promise<Result> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_resolve, reject) => {
-      timer = setTimeout(() => reject(fanfareError('FANFARE_HOOK_TIMEOUT', name, this.#timeoutMs / 1000)), this.#timeoutMs)
+      timer = setTimeout(() => reject(fanfareError('FANFARE_HOOK_TIMEOUT', name, this.#timeoutMs / 1000)), this.#timeoutMs).unref()
     })
     try {
       return await Promise.race([work(), late])

@@ -32,7 +32,6 @@ export class Inbox {
   readonly #settings: InboxSettings
   readonly #parts: InboxParts
   readonly #users: UserBuckets
-  readonly #refused = new WeakSet<Connection>()
 
   constructor (settings: InboxSettings, parts: InboxParts) {
     this.#settings = settings
@@ -61,7 +60,7 @@ export class Inbox {
   }
 
   #publish (connection: Connection, channel: string, publication: Publication): void {
-    if (this.#isRefused(connection)) return
+    if (connection.dismissed) return
     const refusal = this.#parts.refusalOf(connection, channel)
     if (refusal) {
       this.#refuse(connection, channel, refusal, closeFor(refusal))
@@ -85,7 +84,7 @@ export class Inbox {
 
   async #afterHooks (before: Promise<void> | undefined, connection: Connection, channel: string, publication: Publication, asked: Promise<Asked> | undefined): Promise<void> {
     await before
-    if (this.#isRefused(connection)) return
+    if (connection.dismissed) return
     try {
       const seen = await (asked ?? this.#parts.ask(connection, channel, publication))
       this.#order(connection, channel, seen?.publication ?? publication, seen?.extras)
@@ -101,13 +100,9 @@ export class Inbox {
     })
   }
 
-  // What waited behind a message that was refused is not published: the client is told that this one was the last.
-  #isRefused (connection: Connection): boolean {
-    return !connection.open && this.#refused.has(connection)
-  }
-
   #refuse (connection: Connection, channel: string, error: Error, close: Close): void {
-    this.#refused.add(connection)
+    // What waits behind it is not published: the client is told that this one was the last.
+    connection.dismissed = true
     this.#parts.log.info({ connection: connection.id, channel, error: error.message }, 'message could not be published')
     this.#parts.close(connection, close)
   }

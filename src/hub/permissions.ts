@@ -58,6 +58,11 @@ export function subscribeRefusal (permission: Permission, channel: string, peer:
   return refusalBy(permission, 'subscribe', channel, peer, false)
 }
 
+/** Whether the name of a channel says by itself who may hear it, where names bind. */
+export function isRestricted (channel: string): boolean {
+  return channel.startsWith(PRIVATE) || channel.includes(USERS)
+}
+
 /** Why not even the server may do something with a channel, if so. */
 export function serverRefusal (permission: Permission, action: Action, channel: string): FanfareError | undefined {
   if (permission === 'none') return forbidden(action, channel, sentences.none)

@@ -104,7 +104,7 @@ t.test('who was put into a channel by the server may publish there, and no more 
   t.match(await closed, { code: 3507, reason: 'You may not publish to channel broadcast: only who is in the channel may' })
 })
 
-t.test('who asked for much history could not publish before all of it had come', { todo: 'Connection#isIn must count channels that are being joined with their history' }, async (t) => {
+t.test('who asked for much history could not publish before all of it had come', async (t) => {
   const { app, wsUrl } = await startSecure(t, { compression: false })
   for (let number = 0; number < 100; number++) await app.connections.publish('broadcast', String(number).padEnd(60_000))
   const listener = await connect(t, wsUrl, await as('bob'))
@@ -115,4 +115,13 @@ t.test('who asked for much history could not publish before all of it had come',
   t.strictSame(await Promise.race([listener.hears(1), gone]), ['hello'])
   client.ws.resume()
   await client.hears(101)
+})
+
+t.test('a rule that shows everyone who is in a channel showed that of private channels, and of those of some users', async (t) => {
+  const { url } = await startSecure(t, { channels: [{ match: '*', allow: { presence: 'everyone', history: 'authenticated' } }] })
+  const { headers } = await as('eve')
+  for (const path of ['presence', 'position']) {
+    for (const channel of ['$vip', 'inbox#ada']) t.equal((await answerOf(`${url}/${path}?channel=${encodeURIComponent(channel)}`, headers)).status, 403, `${path} of ${channel}`)
+    for (const channel of ['news', 'inbox#eve']) t.equal((await answerOf(`${url}/${path}?channel=${encodeURIComponent(channel)}`, headers)).status, 200, `${path} of ${channel}`)
+  }
 })
