@@ -1,0 +1,140 @@
+import { once } from 'node:events'
+import { get, type IncomingMessage } from 'node:http'
+import fc from 'fast-check'
+import { Client } from '../helper.ts'
+import { KEY, post } from '../routes/api-client.ts'
+import { inTime, Violation, type Arena, type Parser } from './arena.ts'
+import { answerOf } from './requests.ts'
+
+const METHODS = ['publish', 'broadcast', 'history', 'history_remove', 'presence', 'presence_stats', 'channels', 'info', 'disconnect', 'refresh', 'subscribe', 'unsubscribe', 'rpc', 'batch', 'nothing', '__proto__']
+const FIELDS = ['channel', 'channels', 'data', 'b64data', 'user', 'client', 'session', 'limit', 'since', 'reverse', 'offset', 'epoch', 'tags', 'idempotency_key', 'skip_history', 'disconnect', 'code', 'reason', 'whitelist', 'pattern', 'method', 'params', 'commands', 'parallel', 'expire_at', 'expired', 'info', 'recover', 'delta', '__proto__', 'constructor']
+const INTERNAL_ERROR = 100
+
+const text = fc.string({ unit: 'binary', maxLength: 60 })
+const channel = fc.oneof(fc.constantFrom('a', 'typed:a', 'quiet:a', '#a', '$a', 'b'), text)
+const offset = fc.oneof(fc.nat(20).map(String), fc.constantFrom('9007199254740993', '999999999999999', '-1', '1e3', '0x1', ' 1', '1.5'), text)
+/** Positions, right or nearly so. REAL stands for the epoch that the channel has. */
+const position = fc.oneof(fc.tuple(fc.constantFrom('REAL', 'abcdefgh', '-', ''), offset).map((pair) => pair.join(':')), text)
+const json: fc.Arbitrary<unknown> = fc.oneof(fc.jsonValue(), fc.record({ id: fc.oneof(fc.integer(), fc.jsonValue()) }))
+
+/** JSON, or what is left of it after something was put into it or taken out. */
+function damaged (valid: fc.Arbitrary<string>): fc.Arbitrary<string> {
+  const damage = fc.record({ json: valid, at: fc.nat(300), cut: fc.nat(5), put: fc.oneof(fc.constantFrom('', '{', '}', '"', '\\', '\\u', ',', '\0', '[[[[', '1e999', '\ud800'), text) })
+  return fc.oneof(valid, damage.map(({ json, at, cut, put }) => json.slice(0, at) + put + json.slice(at + cut)))
+}
+
+const body = fc.oneof(
+  fc.record(Object.fromEntries(FIELDS.map((name) => [name, fc.oneof(channel, fc.integer(), fc.array(channel, { maxLength: 3 }), fc.jsonValue(), fc.record({ offset: fc.integer(), epoch: text }))])), { requiredKeys: [] }),
+  fc.record({ channel, data: json }, { requiredKeys: [] }),
+  fc.record({ commands: fc.array(fc.dictionary(fc.constantFrom(...METHODS), json, { maxKeys: 2 }), { maxLength: 5 }), parallel: fc.boolean() })
+)
+
+type Fed =
+  | { readonly message: string | Buffer, readonly channel: string }
+  | { readonly query: Readonly<Record<string, string>>, readonly over: '/ws' | '/sse' }
+  | { readonly method: string | undefined, readonly body: string }
+
+const cases: fc.Arbitrary<Fed> = fc.oneof(
+  fc.record({ message: fc.oneof(damaged(json.map((value) => JSON.stringify(value))), fc.uint8Array({ maxLength: 100 }).map((bytes) => Buffer.from(bytes))), channel: fc.constantFrom('typed:a', 'a', 'quiet:a') }),
+  fc.record({
+    query: fc.record({ channel, since: position, history: fc.oneof(offset, fc.constantFrom('100', '1000000')), positions: fc.oneof(fc.constantFrom('true', 'false', '1'), text), echo: text }, { requiredKeys: [] }) as fc.Arbitrary<Record<string, string>>,
+    over: fc.constant('/ws' as const)
+  }),
+  fc.record({
+    query: fc.record({ channel, history: offset, lastEventId: fc.array(fc.tuple(fc.oneof(channel.map(encodeURIComponentSafely), channel), position).map((pair) => pair.join('=')), { maxLength: 5 }).map((pairs) => pairs.join('&')) }, { requiredKeys: [] }) as fc.Arbitrary<Record<string, string>>,
+    over: fc.constant('/sse' as const)
+  }),
+  fc.record({ method: fc.option(fc.constantFrom(...METHODS), { nil: undefined }), body: damaged(body.map((value) => JSON.stringify(value))) })
+)
+
+function encodeURIComponentSafely (text: string): string {
+  return encodeURIComponent(Buffer.from(text).toString())
+}
+
+/** What is inside messages, positions to go on from, ids of events, and bodies of the server API. */
+export const protocol: Parser<Fed> = { name: 'protocol', cases, arenaOf: ({ open }) => open, feed }
+
+async function feed (arena: Arena, fed: Fed): Promise<void> {
+  if ('message' in fed) await feedMessage(arena, fed.message, fed.channel)
+  else if ('body' in fed) await feedApi(arena, fed.method, fed.body)
+  else if (fed.over === '/ws') await feedWebSocket(arena, fed.query)
+  else await feedStream(arena, fed.query)
+}
+
+/** A message comes back as it was, or says with what is wrong that the connection is closed. */
+async function feedMessage ({ server: { wsUrl } }: Arena, message: string | Buffer, channel: string): Promise<void> {
+  const client = new Client(`${wsUrl}?channel=${channel}`)
+  try {
+    await inTime('the upgrade', once(client.ws, 'open'))
+    const closed = client.closed()
+    client.ws.send(message)
+    const code = await inTime('an echo', Promise.race([client.hears(1).then(() => 0), closed.then(({ code }) => code)]))
+    const [echo] = client.heard
+    if (echo && !echo.data.equals(Buffer.from(message))) throw new Violation(`came back as ${echo.data.toString('base64')}`)
+    if (code === 0 ? channel === 'typed:a' && !isTyped(message) : code !== 3501 || channel !== 'typed:a' || isTyped(message)) throw new Violation(code === 0 ? 'passed, though the schema forbids it' : `closed with ${code}`)
+  } finally {
+    client.ws.terminate()
+  }
+}
+
+// As the rule of the channel has it.
+function isTyped (message: string | Buffer): boolean {
+  if (typeof message !== 'string') return false
+  try {
+    const value = JSON.parse(message) as { id?: unknown } | null
+    return typeof value === 'object' && !Array.isArray(value) && Number.isInteger(value?.id)
+  } catch {
+    return false
+  }
+}
+
+async function feedWebSocket (arena: Arena, query: Readonly<Record<string, string>>): Promise<void> {
+  const { server: { port, wsUrl } } = arena
+  const path = `/ws?${await parametersOf(arena, query)}`
+  const answer = await inTime(`the answer to ${path}`, answerOf(port, `GET ${path} HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n\r\n`))
+  if (!/^HTTP\/1.1 (101|400) /.test(answer)) throw new Violation(`${path} was answered ${answer}`)
+  if (!answer.startsWith('HTTP/1.1 101')) return
+  const client = new Client(`${wsUrl}${path.slice(3)}`)
+  try {
+    const closed = client.closed().catch(() => ({ code: 0 }))
+    await inTime('the upgrade', Promise.race([once(client.ws, 'open'), closed]))
+    client.ws.ping()
+    const code = await inTime('a pong', Promise.race([once(client.ws, 'pong').then(() => 0), closed.then(({ code }) => code)]))
+    if (code !== 0 && code !== 3010) throw new Violation(`${path} was closed with ${code}`)
+  } finally {
+    client.ws.terminate()
+  }
+}
+
+async function feedStream (arena: Arena, query: Readonly<Record<string, string>>): Promise<void> {
+  const { server: { url } } = arena
+  // Once in the header, where it is Latin-1 without control characters, and once in the query.
+  const { lastEventId = '', ...rest } = query
+  const header = lastEventId.replace(/[^\x20-\x7e\x80-\xff]/g, '')
+  for (const [parameters, headers] of [[query, {}], [rest, { 'last-event-id': header }]] as const) {
+    const request = get(`${url}/sse?${await parametersOf(arena, parameters)}`, { agent: false, headers })
+    request.on('error', () => {})
+    const [response] = await inTime('an event stream', once(request, 'response')) as [IncomingMessage]
+    response.on('error', () => {})
+    if (response.statusCode === 200) {
+      const [piece] = await inTime('the first event', once(response, 'data')) as [Buffer]
+      if (!String(piece).startsWith(': connected to ')) throw new Violation(`a stream began with ${String(piece)}`)
+    } else if (response.statusCode !== 400) throw new Violation(`answered ${response.statusCode}`)
+    request.destroy()
+  }
+}
+
+async function parametersOf ({ server: { url } }: Arena, query: Readonly<Record<string, string>>): Promise<string> {
+  const real = Object.values(query).some((value) => value.includes('REAL')) ? (await (await fetch(`${url}/position?channel=a`)).json() as { epoch: string }).epoch : ''
+  return new URLSearchParams(Object.entries(query).map(([name, value]): [string, string] => [name, value.replaceAll('REAL', real)])).toString()
+}
+
+async function feedApi ({ server: { url } }: Arena, method: string | undefined, body: string): Promise<void> {
+  const { status, text } = await inTime(`the answer to ${method}`, post(`${url}/api${method === undefined ? '' : `/${method}`}`, body, { 'x-api-key': KEY }))
+  if (status >= 500 || status === 401) throw new Violation(`${method} was answered ${status} ${text}`)
+  if (status !== 200) return
+  for (const line of text.split('\n')) {
+    const reply = JSON.parse(line) as { error?: { code: number }, replies?: { error?: { code: number } }[] }
+    for (const { error } of [reply, ...reply.replies ?? []]) if (error?.code === INTERNAL_ERROR) throw new Violation(`${method} was answered ${line}`)
+  }
+}

@@ -1,0 +1,108 @@
+import { connect as connectTcp, type Socket } from 'node:net'
+import t, { type Test } from 'tap'
+import { FaultProxy } from '../fault-proxy.ts'
+import { connect, refusal, until } from '../helper.ts'
+import { frame, openRaw } from '../raw-websocket.ts'
+import { startProbed } from './probed.ts'
+
+const SLOW = 250
+const DRIP_MS = 1000
+const MOST_SECONDS = 10
+const TEXT = 1
+
+// They mostly wait.
+t.jobs = 3
+
+/** A TCP connection, and after how many seconds the server has ended it. */
+async function lasting (t: Test, port: number, talk: (socket: Socket) => void): Promise<number> {
+  const from = performance.now()
+  const socket = connectTcp(port, '127.0.0.1')
+  t.teardown(() => { socket.destroy() })
+  socket.on('error', () => {}).resume().once('connect', () => talk(socket))
+  await new Promise((resolve) => socket.once('close', resolve))
+  return (performance.now() - from) / 1000
+}
+
+t.test('500 slow handshakes, by silence and by one byte a second: all closed within 10 s, who has no token at once, others are served meanwhile', async (t) => {
+  const { port, url, wsUrl, errors, probe } = await startProbed(t, { TOKEN_HMAC_SECRET: 'a-secret-of-32-bytes-or-more-please' })
+  const before = await probe()
+  const silent = Array.from({ length: SLOW }, () => lasting(t, port, () => {}))
+  const dripping = Array.from({ length: SLOW }, () => lasting(t, port, (socket) => {
+    const text = 'GET /ws HTTP/1.1\r\nHost: 127.0.0.1\r\nX-Long: '.padEnd(1000, 'x')
+    let at = 0
+    const timer = setInterval(() => socket.write(text[at++] as string), DRIP_MS)
+    socket.once('close', () => clearInterval(timer))
+  }))
+  await until(async () => (await probe()).fds >= before.fds + 2 * SLOW)
+
+  const from = performance.now()
+  t.match(await refusal(wsUrl), { status: 401, body: /FANFARE_TOKEN_MISSING/ })
+  const toRefuse = performance.now() - from
+  t.ok(toRefuse < 1000, `a WebSocket without a token is answered 401 after ${toRefuse.toFixed(0)} ms`)
+  t.equal((await fetch(`${url}/hello`)).status, 200)
+
+  const longest = [Math.max(...await Promise.all(silent)), Math.max(...await Promise.all(dripping))] as const
+  t.comment(`${SLOW} silent ones closed within ${longest[0].toFixed(1)} s, ${SLOW} that send a byte a second within ${longest[1].toFixed(1)} s of ${MOST_SECONDS}; 401 after ${toRefuse.toFixed(0)} ms`)
+  for (const seconds of longest) t.ok(seconds <= MOST_SECONDS, `closed after ${seconds.toFixed(1)} s`)
+  await until(async () => (await probe()).fds <= before.fds + 1)
+  t.same(errors(), [])
+})
+
+const halves: [string, Buffer][] = [
+  ['the first byte of a frame', Buffer.from([0x81])],
+  ['a header without its mask', Buffer.from([0x81, 0x80 | 126, 1, 0])],
+  ['half of the data', frame({ opcode: TEXT, length: 1000n, payload: Buffer.alloc(500) })]
+]
+
+t.test('half a frame and silence: closed within 10 s, who goes on slowly is not, nor who is held back by MESSAGE_RATE', async (t) => {
+  const { port, wsUrl, errors, probe } = await startProbed(t, { MESSAGE_RATE: '1', PING_INTERVAL: '86400' })
+  const from = performance.now()
+  const attacks = halves.map(async ([name, bytes]) => {
+    const attacker = await openRaw(t, port)
+    attacker.socket.write(bytes)
+    const code = await attacker.closed
+    return { name, code, seconds: (performance.now() - from) / 1000 }
+  })
+  const slow = await openRaw(t, port)
+  const bytes = frame({ opcode: TEXT, payload: Buffer.from('slow one') })
+  let at = 0
+  const timer = setInterval(() => slow.socket.write(bytes.subarray(at, ++at)), 700)
+  t.teardown(() => clearInterval(timer))
+  // The last of them has come by half when reading stops.
+  const held = await connect(t, `${wsUrl}?channel=held`, { perMessageDeflate: false })
+  const message = frame({ opcode: TEXT, payload: Buffer.from('held') })
+  const raw = (held.ws as unknown as { _socket: Socket })._socket
+  raw.write(Buffer.concat([...Array(11).fill(message), message.subarray(0, 7)]))
+
+  for (const { name, code, seconds } of await Promise.all(attacks)) {
+    t.comment(`${name}, and silence: closed with ${code} after ${seconds.toFixed(1)} s of ${MOST_SECONDS}`)
+    t.equal(code, 3012)
+    t.ok(seconds <= MOST_SECONDS, `${name}: closed after ${seconds.toFixed(1)} s`)
+  }
+  raw.write(message.subarray(7))
+  await held.hears(12)
+  await until(() => at >= bytes.length)
+  await until(() => slow.frames.some(({ payload }) => String(payload) === 'slow one'))
+  t.equal((await probe()).connections, 2)
+  t.same(errors(), [])
+})
+
+t.test('a peer that vanishes without a word is gone within PING_INTERVAL + PONG_TIMEOUT + 1 s, from the connections and from presence', async (t) => {
+  const { port, url, errors, probe } = await startProbed(t, { PING_INTERVAL: '2', PONG_TIMEOUT: '1' })
+  const network = await new FaultProxy(port).start(t)
+  const staying = await connect(t, `${url.replace('http', 'ws')}/ws?channel=room`)
+  await connect(t, `ws://127.0.0.1:${network.port}/ws?channel=room`)
+  const present = async (): Promise<number> => (await (await fetch(`${url}/presence?channel=room`)).json() as { clients: number }).clients
+  await until(async () => await present() === 2)
+  network.swallowing = true
+  const from = performance.now()
+  const secondsUntil = async (holds: () => Promise<boolean>): Promise<number> => {
+    await until(holds)
+    return (performance.now() - from) / 1000
+  }
+  const [connection, presence] = await Promise.all([secondsUntil(async () => (await probe()).connections === 1), secondsUntil(async () => await present() === 1)])
+  t.comment(`a vanished peer: its connection ended after ${connection.toFixed(1)} s, it left presence after ${presence.toFixed(1)} s of 4.0 s`)
+  t.ok(Math.max(connection, presence) <= 4)
+  t.equal(staying.ws.readyState, staying.ws.OPEN)
+  t.same(errors(), [])
+})
