@@ -4,6 +4,9 @@ import { createServer, type AddressInfo } from 'node:net'
 import type { Test } from 'tap'
 import { until } from './helper.ts'
 
+// Header and payload of a JWT, which begin as JSON objects do.
+const TOKEN = /eyJ[\w-]{8,}\.eyJ/
+
 /** A Fanfare server as a process of its own. */
 export interface ServerProcess {
   child: ChildProcess
@@ -49,6 +52,8 @@ function spawnServer (t: Test, args: string[], settings: NodeJS.ProcessEnv, cwd?
     // The whole group: npm is not the server, it only started it.
     if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
     await exit
+    // Of every server of every test: whatever is sent to it, no token is to be found in what it prints.
+    if (TOKEN.test(printed)) throw new Error('the server has printed a token')
   })
   let printed = ''
   child.stdout.on('data', (chunk: Buffer) => { printed += String(chunk) })
