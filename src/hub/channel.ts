@@ -57,6 +57,11 @@ export class Channel {
     return this.subscriptions.size === 0 && this.joining === 0
   }
 
+  /** Whether there is something to flush now. */
+  get hasMore (): boolean {
+    return this.#log.length > 0 && this.#unprepared === 0
+  }
+
   /** Number that the next publication will have. */
   get end (): number {
     return this.#start + this.#log.length
@@ -94,7 +99,7 @@ export class Channel {
         if (preparation) this.#holdUntil(preparation, onPrepared)
       }
     }
-    return this.#unprepared === 0
+    return this.hasMore
   }
 
   // Preparing is rare and short, so a channel simply waits for all that is being prepared: the log keeps the order.
@@ -110,7 +115,7 @@ export class Channel {
    *
    * @param deliver gets each subscriber that lacks something, the bytes, and how many publications they hold
    * @param most subscribers of this call; the next call continues after them
-   * @returns whether all have all
+   * @returns whether all have all that was there when this flush began
    */
   flush (deliver: Deliver, most: number): boolean {
     if (!this.#flush) {
@@ -122,7 +127,7 @@ export class Channel {
       const subscription = rest.next().value
       if (!subscription) {
         this.#forget(to)
-        return this.#log.length === 0 || this.#unprepared > 0
+        return true
       }
       this.#deliver(subscription, to, deliver)
     }

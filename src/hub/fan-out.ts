@@ -1,16 +1,11 @@
 import { Backlog } from './backlog.ts'
 import type { Channel, Subscription } from './channel.ts'
 import type { Connection } from './connection.ts'
+import { Gathering } from './gathering.ts'
 import type { Publication } from './publication.ts'
 
 // A write costs 2 to 3 us, so that 64 of them between two looks at the clock cost less than 0.2 ms.
 const WRITES_PER_LOOK = 64
-// A flush may wait this long for each receiver that it will write to, 4 % of what the write takes, for more publications
-// to come in; with fewer than 200 receivers that is too short to look at all. Ten senders whose messages arrive within
-// 50 us then cost one write per receiver, not two or three (scenario b: 0.67 us a delivery before, 0.36 after).
-const GATHER_MS_PER_RECEIVER = 0.0001
-const SHORTEST_GATHER_MS = 0.02
-const LONGEST_GATHER_MS = 1
 // How long one flush may keep the event loop from accepting, reading and pinging.
 const SLICE_MS = 5
 // A receiver with this much waiting has fallen behind: what it lacks is counted from here on.
@@ -24,12 +19,16 @@ export class FanOut {
   readonly backlog = new Backlog()
   readonly #maxBufferedBytes: number
   readonly #onSlow: (connection: Connection) => void
+  readonly #gathering = new Gathering()
   #due = new Set<Channel>()
   #scheduled = false
-  #arrived = false
-  #gatherUntil = 0
   #severalChannels = false
+  /** Whether channels have more to deliver of what the flush under way began with. */
+  #unfinished = false
+  /** Connections that several channels may have something for; the first so many have been written to. */
   #reached: Connection[] = []
+  #written = 0
+  #writes = 0
 
   /**
    * @param maxBufferedBytes that may wait for one connection
@@ -42,7 +41,7 @@ export class FanOut {
 
   /** Appends publications to a channel, and sees to it that they are flushed when this turn of the loop ends. */
   publish (channel: Channel, publications: readonly Publication[]): void {
-    this.#arrived = true
+    this.#gathering.add(publications.length)
     if (channel.append(publications, () => this.#schedule(channel))) this.#schedule(channel)
   }
 
@@ -51,40 +50,37 @@ export class FanOut {
    * anything about that channel, leaves it, or is closed.
    */
   catchUp (channel: Channel, subscription: Subscription): void {
+    this.#writeDue(subscription.connection)
     channel.catchUp(subscription, this.#deliver)
   }
 
-  #schedule (channel: Channel, next = this.#begin): void {
+  #schedule (channel: Channel): void {
     this.#due.add(channel)
     if (this.#scheduled) return
     this.#scheduled = true
-    setImmediate(next)
+    setImmediate(this.#begin)
   }
 
   readonly #begin = (): void => {
     let receivers = 0
     for (const { subscriptions } of this.#due) receivers += subscriptions.size
-    const patience = Math.min(receivers * GATHER_MS_PER_RECEIVER, LONGEST_GATHER_MS)
-    if (patience < SHORTEST_GATHER_MS) {
-      this.#flush()
-      return
-    }
-    this.#gatherUntil = performance.now() + patience
-    this.#gather()
-  }
-
-  // Goes round the loop as long as every turn brings something, and the patience lasts.
-  readonly #gather = (): void => {
-    this.#arrived = false
-    setImmediate(() => {
-      if (this.#arrived && performance.now() < this.#gatherUntil) this.#gather()
-      else this.#flush()
-    })
+    this.#gathering.wait(receivers, this.#flush)
   }
 
   readonly #flush = (): void => {
-    this.#scheduled = false
-    const deadline = performance.now() + SLICE_MS
+    const start = performance.now()
+    const deadline = start + SLICE_MS
+    if (this.#reached.length === 0) this.#deliverDue(deadline)
+    this.#writeReached(deadline)
+    this.#gathering.measured(this.#writes, performance.now() - start)
+    this.#writes = 0
+    const goesOn = this.#unfinished || this.#reached.length > 0
+    this.#scheduled = goesOn || this.#due.size > 0
+    if (this.#scheduled) setImmediate(goesOn ? this.#flush : this.#begin)
+  }
+
+  // Gives every channel a turn.
+  #deliverDue (deadline: number): void {
     const due = this.#due
     this.#due = new Set()
     const unfinished: Channel[] = []
@@ -93,16 +89,24 @@ export class FanOut {
       let finished = false
       while (!finished && performance.now() < deadline) finished = channel.flush(this.#deliver, WRITES_PER_LOOK)
       if (!finished) unfinished.push(channel)
+      else if (channel.hasMore) this.#due.add(channel)
     }
+    this.#severalChannels = false
     // The one that has had a turn comes last in the next slice.
     const [interrupted, ...waiting] = unfinished
-    for (const channel of waiting) this.#schedule(channel, this.#flush)
-    if (interrupted) this.#schedule(interrupted, this.#flush)
-    this.#writeReached()
+    for (const channel of waiting) this.#due.add(channel)
+    if (interrupted) this.#due.add(interrupted)
+    this.#unfinished = unfinished.length > 0
   }
 
   readonly #deliver = (subscription: Subscription, bytes: Buffer, count: number): void => {
     const { connection } = subscription
+    const { due } = connection
+    // Nothing has been written to it since its first publication of this flush was found to be in order.
+    if (due && !connection.backlog && subscription.skipped === 0) {
+      due.push(bytes)
+      return
+    }
     const { transport } = connection
     const { bufferedBytes } = transport
     // Who has missed something is told of it before anything newer comes.
@@ -111,8 +115,10 @@ export class FanOut {
       return
     }
     if (bufferedBytes > LAGGING_BYTES) this.backlog.add(connection, bytes)
-    if (!this.#severalChannels) transport.write(bytes)
-    else if (connection.due) connection.due.push(bytes)
+    if (!this.#severalChannels) {
+      transport.write(bytes)
+      this.#writes++
+    } else if (due) due.push(bytes)
     else {
       connection.due = [bytes]
       this.#reached.push(connection)
@@ -120,11 +126,24 @@ export class FanOut {
   }
 
   // Whatever number of channels has reached a connection in this flush, it costs one write.
-  #writeReached (): void {
-    for (const { transport, due } of this.#reached) transport.writeAll(due as Buffer[])
-    for (const connection of this.#reached) connection.due = undefined
+  #writeReached (deadline: number): void {
+    const reached = this.#reached
+    while (this.#written < reached.length) {
+      const stop = Math.min(this.#written + WRITES_PER_LOOK, reached.length)
+      for (; this.#written < stop; this.#written++) this.#writeDue(reached[this.#written] as Connection)
+      if (performance.now() >= deadline) break
+    }
+    if (this.#written < reached.length) return
     this.#reached = []
-    this.#severalChannels = false
+    this.#written = 0
+  }
+
+  #writeDue (connection: Connection): void {
+    const { due, open, transport } = connection
+    if (!due) return
+    connection.due = undefined
+    if (open) transport.writeAll(due)
+    this.#writes++
   }
 
   #tooSlow (subscription: Subscription, count: number): void {
@@ -133,14 +152,15 @@ export class FanOut {
       this.#onSlow(connection)
       return
     }
-    if (subscription.skipped === 0) connection.transport.onceDrained(() => tellSkipped(subscription))
+    if (subscription.skipped === 0) connection.transport.onceDrained(() => this.#tellSkipped(subscription))
     subscription.skipped += count
   }
-}
 
-function tellSkipped (subscription: Subscription): void {
-  const { connection, channel, skipped } = subscription
-  subscription.skipped = 0
-  const bytes = connection.encoding.encodeSkipped?.(channel.name, skipped)
-  if (bytes && connection.open) connection.transport.write(bytes)
+  #tellSkipped (subscription: Subscription): void {
+    const { connection, channel, skipped } = subscription
+    this.#writeDue(connection)
+    subscription.skipped = 0
+    const bytes = connection.encoding.encodeSkipped?.(channel.name, skipped)
+    if (bytes && connection.open) connection.transport.write(bytes)
+  }
 }
