@@ -101,8 +101,8 @@ export interface Broker {
   /** Forgets the publications of a channel, but not its position. */
   removeHistory (channel: string): Promise<void>
 
-  /** Notes who is there, for `ttl` seconds: members that are not named again by then are gone. */
-  updatePresence (channel: string, change: PresenceChange, ttl: number): Promise<void>
+  /** Notes who is there, for `ttl` seconds: members that are not named again by then are gone. Nothing to wait for where that is done at once. */
+  updatePresence (channel: string, change: PresenceChange, ttl: number): Promise<void> | undefined
   presence (channel: string): Promise<Member[]>
 
   /** Sends a message to all nodes. */

@@ -14,6 +14,9 @@ const MAX_IDEMPOTENCY_KEYS = 100_000
 const OVERHEAD_BYTES = 200
 const SWEEP_MS = 10_000
 
+/** Where a channel stands; changed in place, as one lookup costs less than two. */
+interface Numbering { readonly epoch: string, offset: number }
+
 interface Stored { readonly publications: Publication[], bytes: number }
 
 /** The broker of a node that is alone: the order of a channel is the order of the calls. */
@@ -21,7 +24,7 @@ export class MemoryBroker implements Broker {
   readonly name = 'memory'
   readonly trouble = undefined
   readonly shared = false
-  readonly #positions = new LRUCache<string, Position>({
+  readonly #positions = new LRUCache<string, Numbering>({
     max: MAX_POSITIONS,
     ttl: POSITION_TTL_MS,
     updateAgeOnGet: true,
@@ -60,17 +63,19 @@ export class MemoryBroker implements Broker {
     const key = idempotencyKey === undefined ? undefined : `${channel}\n${idempotencyKey}`
     const known = key === undefined ? undefined : this.#published.get(key)
     if (known) return known
-    const { epoch, offset } = this.#position(channel)
-    // A history of older offsets would be taken for one of this epoch.
-    if (offset === 0) this.#histories.delete(channel)
-    const position = { epoch, offset: skipHistory ? offset : offset + 1 }
-    if (key !== undefined) this.#published.set(key, position)
     if (skipHistory) {
+      const position = this.#position(channel)
+      if (key !== undefined) this.#published.set(key, position)
       this.#listener?.deliver(channel, [publication])
       return position
     }
-    this.#positions.set(channel, position)
-    const numbered = { ...publication, position }
+    const numbering = this.#positions.get(channel) ?? this.#begin(channel)
+    numbering.offset++
+    const position = { epoch: numbering.epoch, offset: numbering.offset }
+    if (key !== undefined) this.#published.set(key, position)
+    // Without spreading, here and below: what comes of it is slow to make and to read, and this is done for every message.
+    const { kind, data, from, tags } = publication
+    const numbered = { kind, data, from, tags, position }
     if (historySize > 0 && historyTtl > 0) this.#store(channel, numbered, historySize, historyTtl)
     this.#listener?.deliver(channel, [numbered])
     return position
@@ -88,7 +93,7 @@ export class MemoryBroker implements Broker {
     this.#histories.delete(channel)
   }
 
-  async updatePresence (channel: string, { joined, left }: PresenceChange): Promise<void> {
+  updatePresence (channel: string, { joined, left }: PresenceChange): undefined {
     let members = this.#members.get(channel)
     if (!members) this.#members.set(channel, members = new Map())
     for (const member of joined) members.set(member.client, member)
@@ -106,15 +111,24 @@ export class MemoryBroker implements Broker {
 
   // To ask for a channel makes nothing of it: the names are made up by clients.
   #position (channel: string): Position {
-    return this.#positions.get(channel) ?? { epoch: this.#epoch, offset: 0 }
+    const { epoch = this.#epoch, offset = 0 } = this.#positions.get(channel) ?? {}
+    return { epoch, offset }
   }
 
-  #store (channel: string, publication: Publication, size: number, ttl: number): void {
+  #begin (channel: string): Numbering {
+    const numbering = { epoch: this.#epoch, offset: 0 }
+    this.#positions.set(channel, numbering)
+    // A history of older offsets would be taken for one of this epoch.
+    this.#histories.delete(channel)
+    return numbering
+  }
+
+  #store (channel: string, { kind, data, from, tags, position }: Publication, size: number, ttl: number): void {
     const { publications, bytes } = this.#histories.get(channel) ?? { publications: [], bytes: 0 }
     const stored = { publications, bytes }
     // A copy of its own: what comes from a socket is a piece of a chunk of up to 64 KiB, which would be kept with it.
-    publications.push({ ...publication, data: Buffer.from(publication.data) })
-    stored.bytes += publication.data.length + OVERHEAD_BYTES
+    publications.push({ kind, data: Buffer.from(data), from, tags, position })
+    stored.bytes += data.length + OVERHEAD_BYTES
     const surplus = publications.length - size
     if (surplus > 0) for (const { data } of publications.splice(0, surplus)) stored.bytes -= data.length + OVERHEAD_BYTES
     this.#histories.set(channel, stored, { ttl: ttl * 1000 })

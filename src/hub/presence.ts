@@ -12,7 +12,10 @@ type Here = () => Iterable<readonly [channel: string, subscriptions: ReadonlySet
 
 interface Change { readonly joined: Map<string, Member>, readonly left: Set<string> }
 
-/** Tells the broker who is where: what has changed once a tick, and everything now and then if the broker forgets it. */
+/**
+ * Tells the broker who is where. One that nodes share is told what has changed once a tick, and everything now and then,
+ * as it may forget it; one of our own at once, which costs less than gathering.
+ */
 export class Presence {
   readonly #broker: Broker
   readonly #ttl: number
@@ -30,25 +33,34 @@ export class Presence {
   }
 
   joined (channel: string, connection: Connection): void {
+    const member = memberOf(connection, channel)
+    if (!this.#broker.shared) {
+      this.#update(channel, [member], [])
+      return
+    }
     const { joined, left } = this.#changeOf(channel)
-    left.delete(connection.id)
-    joined.set(connection.id, memberOf(connection, channel))
+    left.delete(member.client)
+    joined.set(member.client, member)
   }
 
-  left (channel: string, connection: Connection): void {
+  left (channel: string, { id }: Connection): void {
+    if (!this.#broker.shared) {
+      this.#update(channel, [], [id])
+      return
+    }
     const { joined, left } = this.#changeOf(channel)
-    joined.delete(connection.id)
-    left.add(connection.id)
+    joined.delete(id)
+    left.add(id)
   }
 
   /** Ends; resolves when the broker knows of all who have left. */
   async stop (): Promise<void> {
     clearInterval(this.#timer)
-    await this.#tell()
+    await Promise.all(this.#tell())
   }
 
   #changeOf (channel: string): Change {
-    if (this.#changes.size === 0) setImmediate(() => this.#tell())
+    if (this.#changes.size === 0) setImmediate(this.#tell)
     let change = this.#changes.get(channel)
     if (!change) {
       change = { joined: new Map(), left: new Set() }
@@ -57,12 +69,10 @@ export class Presence {
     return change
   }
 
-  async #tell (): Promise<void> {
-    const changes = Array.from(this.#changes)
+  readonly #tell = (): (Promise<void> | undefined)[] => {
+    const updates = [...this.#changes].map(([channel, { joined, left }]) => this.#update(channel, [...joined.values()], [...left]))
     this.#changes.clear()
-    await Promise.all(changes.map(([channel, { joined, left }]) =>
-      this.#update(channel, Array.from(joined.values()), Array.from(left))
-    ))
+    return updates
   }
 
   /** Names all who are here again. */
@@ -81,12 +91,13 @@ export class Presence {
   }
 
   // What fails is made up for: who has come is named again, who has gone is forgotten in time.
-  async #update (channel: string, joined: readonly Member[], left: readonly string[]): Promise<void> {
-    await this.#broker.updatePresence(channel, { joined, left }, this.#ttl).catch(() => {})
+  #update (channel: string, joined: readonly Member[], left: readonly string[]): Promise<void> | undefined {
+    return this.#broker.updatePresence(channel, { joined, left }, this.#ttl)?.catch(() => {})
   }
 }
 
 function memberOf ({ id, peer: { user = '', info, grants } }: Connection, channel: string): Member {
   const channelInfo = grants?.get(channel)?.info
+  if (info === undefined && channelInfo === undefined) return { client: id, user }
   return { client: id, user, ...info !== undefined && { info }, ...channelInfo !== undefined && { channelInfo } }
 }

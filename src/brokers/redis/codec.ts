@@ -18,8 +18,8 @@ export function encodePublication ({ kind, data, from, tags }: Publication): Buf
 
 function decodePublication (bytes: Buffer, position: Position | undefined): Publication {
   const end = PREFIX_BYTES + bytes.readUInt16BE(1)
-  const rest = end > PREFIX_BYTES ? JSON.parse(bytes.toString('utf8', PREFIX_BYTES, end)) as Pick<Publication, 'from' | 'tags'> : undefined
-  return { kind: KINDS[bytes[0] as number] as Publication['kind'], data: bytes.subarray(end), ...rest, position }
+  const { from, tags }: Pick<Publication, 'from' | 'tags'> = end > PREFIX_BYTES ? JSON.parse(bytes.toString('utf8', PREFIX_BYTES, end)) : {}
+  return { kind: KINDS[bytes[0] as number] as Publication['kind'], data: bytes.subarray(end), from, tags, position }
 }
 
 /** Reads a position as the scripts write it. */
