@@ -60,7 +60,7 @@ export function identityOf (claims: ConnectionClaims): Identity {
   const { sub = '', channels = [], subs = {}, meta } = claims
   const grants = new Map<string, Grant>(channels.map((channel) => [channel, {}]))
   for (const [channel, sub] of Object.entries(subs)) grants.set(channel, { info: infoIn(sub) })
-  return { user: sub, info: infoIn(claims), meta, ...grants.size > 0 && { grants }, expiresAt: endOf(claims) }
+  return { user: sub, info: infoIn(claims), meta, grants: grants.size > 0 ? grants : undefined, expiresAt: endOf(claims) }
 }
 
 /** What a subscription token gives. */

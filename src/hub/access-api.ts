@@ -7,7 +7,7 @@ import { matcherOf, type ChannelRules } from './channel-rules.ts'
 import { newId, type Connection, type Peer } from './connection.ts'
 import type { Caller, Hook, HookAnswers, HookContexts, HookName, Hooks, Rpc } from './hooks.ts'
 import { isRestricted, refusalBy, subscribeRefusal, type Action } from './permissions.ts'
-import { publicationOf, valueOf, type Publication, type PublicationData } from './publication.ts'
+import { channelNameRefusal, publicationOf, valueOf, type Publication, type PublicationData } from './publication.ts'
 
 /** The channel of who names none. */
 const STANDARD_CHANNEL = 'broadcast'
@@ -17,7 +17,7 @@ export interface Wish {
   /** Empty: those that the token names, or else `broadcast`. */
   readonly channels: readonly string[]
   /** Whether what was published before is asked for. */
-  readonly history?: boolean
+  readonly history?: boolean | undefined
   readonly headers: HookContexts['onConnect']['headers']
 }
 
@@ -114,18 +114,19 @@ export class AccessApi extends ChannelApi {
    */
   async authorize (peer: Peer, action: Action, channel: string): Promise<void> {
     if (!this.openToAll && peer.user === undefined) throw fanfareError('FANFARE_TOKEN_MISSING')
-    const { allow } = this.rules.of(channel)
-    const hears = this.#subscribeRefusal(peer, channel)
+    const permission = this.rules.of(channel).allow[action]
+    const deaf = this.#subscribeRefusal(peer, channel)
     // What is not to be heard by all is not to be seen by all either, whatever a rule for many channels says.
     const mustHear = action === 'subscribe' || (!this.openToAll && isRestricted(channel))
-    const refusal = (mustHear ? hears : undefined) ?? (action === 'subscribe' ? undefined : refusalBy(allow[action], action, channel, peer, !hears))
+    if (deaf && mustHear) throw deaf
+    const refusal = action === 'subscribe' ? undefined : refusalBy(permission, action, channel, peer, !deaf)
     if (refusal) throw refusal
-    if (allow[action] === 'subscribers' || action === 'subscribe') await this.#ask('onSubscribe', { caller: callerOf(peer), channel })
+    if (action === 'subscribe' || permission === 'subscribers') await this.#ask('onSubscribe', { caller: callerOf(peer), channel })
   }
 
   /** Whether somebody who hears a channel may read its history. */
   mayRead (peer: Peer, channel: string): boolean {
-    return !refusalBy(this.rules.of(channel).allow.history, 'history', channel, peer, true)
+    return !this.#historyRefusal(peer, channel)
   }
 
   /** Whether hooks want to see who connects. */
@@ -141,6 +142,8 @@ export class AccessApi extends ChannelApi {
    */
   protected async askBeforeConnecting (peer: Peer, wish: Wish): Promise<Admission> {
     const { channels, headers } = wish
+    const refusal = channels.map(channelNameRefusal).find((refusal) => refusal !== undefined)
+    if (refusal) throw refusal
     let known: Peer = { ...peer, id: newId() }
     const identified = peer.user !== undefined
     await this.#ask('onConnect', { caller: callerOf(known), identified, channels, headers }, (context, answer) => {
@@ -163,8 +166,7 @@ export class AccessApi extends ChannelApi {
     const granted = channels.length > 0 ? channels : Array.from(peer.grants?.keys() ?? [])
     const heard = granted.length > 0 ? granted : [STANDARD_CHANNEL]
     for (const channel of heard) {
-      const { allow } = this.rules.of(channel)
-      const refusal = this.#subscribeRefusal(peer, channel) ?? (history ? refusalBy(allow.history, 'history', channel, peer, true) : undefined)
+      const refusal = channelNameRefusal(channel) ?? this.#subscribeRefusal(peer, channel) ?? (history ? this.#historyRefusal(peer, channel) : undefined)
       if (refusal) return refusal
     }
     return { peer, channels: heard }
@@ -177,11 +179,11 @@ export class AccessApi extends ChannelApi {
   }
 
   /** Asks the hooks about a publication, and returns what is to be published. */
-  protected async askBeforePublishing ({ id, peer }: Connection, channel: string, publication: Publication): Promise<Asked> {
+  protected async askBeforePublishing (connection: Connection, channel: string, publication: Publication): Promise<Asked> {
     // Hooks see only what satisfies the schema.
     this.mustTake(channel, publication)
     const given = valueOf(publication) as PublicationData
-    const { data, skipHistory } = await this.#ask('onPublish', { caller: callerOf({ ...peer, id }), channel, data: given }, (context, answer) => {
+    const { data, skipHistory } = await this.#ask('onPublish', { caller: callerOn(connection), channel, data: given }, (context, answer) => {
       const { data = context.data, skipHistory = context.skipHistory } = answer
       return { ...context, data, skipHistory }
     })
@@ -190,6 +192,11 @@ export class AccessApi extends ChannelApi {
 
   #subscribeRefusal (peer: Peer, channel: string): Error | undefined {
     return subscribeRefusal(this.rules.of(channel).allow.subscribe, channel, peer, !this.openToAll)
+  }
+
+  // Of somebody who hears the channel.
+  #historyRefusal (peer: Peer, channel: string): Error | undefined {
+    return refusalBy(this.rules.of(channel).allow.history, 'history', channel, peer, true)
   }
 
   #ask: Hooks['run'] = async (name, ...rest) => {
@@ -227,7 +234,11 @@ export function reasonOf (message: string): string {
   return Buffer.byteLength(message) <= 123 ? message : Buffer.from(message).subarray(0, 120).toString().replace(/\ufffd*$/, '…')
 }
 
-/** Who somebody is, for hooks. */
-export function callerOf ({ id = '', user = '', info, meta, address, transport }: Peer): Caller {
+/** Who is on a connection, for hooks. */
+export function callerOn ({ id, peer }: Connection): Caller {
+  return callerOf({ ...peer, id })
+}
+
+function callerOf ({ id = '', user = '', info, meta, address, transport }: Peer): Caller {
   return { id, user, info, meta, address, transport }
 }

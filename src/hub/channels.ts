@@ -3,7 +3,7 @@ import { closeCodes, type Close } from '../close-codes.ts'
 import { Channel, type Subscription } from './channel.ts'
 import { matcherOf, type ChannelRules } from './channel-rules.ts'
 import type { Connection } from './connection.ts'
-import { callerOf } from './access-api.ts'
+import { callerOn } from './access-api.ts'
 import type { FanOut } from './fan-out.ts'
 import type { Hooks } from './hooks.ts'
 import { pieceOf, type Piece } from './piece.ts'
@@ -74,7 +74,11 @@ export class Channels {
    */
   prepare (names: readonly string[]): Promise<void> | undefined {
     const { broker } = this.#parts
-    const waits = names.map((name) => broker.subscribe(name)).filter((wait) => wait !== undefined)
+    const waits: Promise<void>[] = []
+    for (const name of names) {
+      const wait = broker.subscribe(name)
+      if (wait) waits.push(wait)
+    }
     // Who joins subscribes again; a broker does not forget a channel at once.
     const release = (): void => {
       for (const name of names) if (!this.#channels.has(name)) broker.unsubscribe(name)
@@ -221,7 +225,7 @@ export class Channels {
     const { connection } = subscription
     const { hooks } = this.#parts
     if (channel.presence) this.#presence.left(channel.name, connection)
-    hooks.tell('onUnsubscribe', () => ({ caller: callerOf({ ...connection.peer, id: connection.id }), channel: channel.name }))
+    hooks.tell('onUnsubscribe', () => ({ caller: callerOn(connection), channel: channel.name }))
     if (channel.subscriptions.size === 0) hooks.tell('onVacated', () => ({ channel: channel.name }))
     this.#closeIfIdle(channel)
   }

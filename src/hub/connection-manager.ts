@@ -1,7 +1,7 @@
 import type { Broker } from '../brokers/broker.ts'
 import { closeCodes, endsRights, type Close } from '../close-codes.ts'
 import { fanfareError, type FanfareError } from '../errors.ts'
-import { callerOf, type Admission, type Wish } from './access-api.ts'
+import { callerOn, type Admission, type Wish } from './access-api.ts'
 import type { ChannelRules } from './channel-rules.ts'
 import { Channels } from './channels.ts'
 import { ClusterApi, type NodeName, type Renewal } from './cluster-api.ts'
@@ -14,7 +14,7 @@ import { Inbox } from './inbox.ts'
 import { Lifetimes } from './lifetimes.ts'
 import { AddressCounts } from './limits.ts'
 import type { Hearing, Log, ManagerSettings } from './manager-settings.ts'
-import { channelNameRefusal, type Publication } from './publication.ts'
+import type { Publication } from './publication.ts'
 import { spread } from './spread.ts'
 import type { Transport } from './transport.ts'
 
@@ -87,11 +87,10 @@ export class ConnectionManager extends ClusterApi {
   }
 
   /**
-   * Says why a connection may not come, if so. To be asked before an upgrade is answered, and in the same turn of the
-   * event loop as `open`.
+   * Says why there is no room for a connection, if so. To be asked before an upgrade is answered, and in the same turn of
+   * the event loop as `open`.
    *
-   * @returns FANFARE_STOPPING, FANFARE_FULL, FANFARE_TOO_MANY_FROM_ADDRESS, FANFARE_TOO_MANY_CHANNELS,
-   * FANFARE_BAD_CHANNEL, or nothing
+   * @returns FANFARE_STOPPING, FANFARE_FULL, FANFARE_TOO_MANY_FROM_ADDRESS, FANFARE_TOO_MANY_CHANNELS, or nothing
    */
   refusalOf (peer: Peer, channels: readonly string[]): FanfareError | undefined {
     const { maxConnections, maxConnectionsPerIp, maxChannels } = this.#settings
@@ -101,7 +100,6 @@ export class ConnectionManager extends ClusterApi {
       return fanfareError('FANFARE_TOO_MANY_FROM_ADDRESS', maxConnectionsPerIp)
     }
     if (channels.length > maxChannels) return fanfareError('FANFARE_TOO_MANY_CHANNELS', maxChannels)
-    return channels.map(channelNameRefusal).find((refusal) => refusal !== undefined)
   }
 
   /**
@@ -144,7 +142,7 @@ export class ConnectionManager extends ClusterApi {
     this.#heartbeat.add(connection)
     for (const channel of channels) this.subscribe(connection, channel, hearing)
     this.#lifetimes.add(connection, channels)
-    this.#log.info({ ...factsOf(connection), channels, connections: this.count }, 'connection opened')
+    this.#log.info({ connection: connection.id, address: peer.address, user: peer.user, channels, connections: this.count }, 'connection opened')
     return connection
   }
 
@@ -202,9 +200,10 @@ export class ConnectionManager extends ClusterApi {
     this.#inbox.closed(connection)
     this.#lifetimes.remove(connection)
     this.#channels.leaveAll(connection)
+    const { id, peer: { address, user } } = connection
     const seconds = Math.round(performance.now() - connection.openedAt) / 1000
-    this.#log.info({ ...factsOf(connection), code, seconds, connections: this.count }, 'connection closed')
-    this.hooks.tell('onDisconnect', () => ({ caller: callerOf({ ...connection.peer, id: connection.id }), code, seconds }))
+    this.#log.info({ connection: id, address, user, code, seconds, connections: this.count }, 'connection closed')
+    this.hooks.tell('onDisconnect', () => ({ caller: callerOn(connection), code, seconds }))
   }
 
   /**
@@ -243,8 +242,4 @@ export class ConnectionManager extends ClusterApi {
     if (connection.throttle?.busy || connection.turn) return
     this.close(connection, connection.heldForBacklog ? closeCodes.slow : closeCodes.noPong)
   }
-}
-
-function factsOf ({ id, peer }: Connection): object {
-  return { connection: id, address: peer.address, user: peer.user }
 }

@@ -9,7 +9,7 @@ const STEP_MS = 250
 export class Expiry<What> {
   readonly #callback: (connection: Connection, what: What) => void
   readonly #steps = new Map<number, Map<Connection, What>>()
-  readonly #stepOf = new WeakMap<Connection, number>()
+  readonly #stepOf = new Map<Connection, number>()
   #timer: NodeJS.Timeout | undefined
   #done = stepAt(performance.now())
 

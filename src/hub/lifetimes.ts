@@ -1,5 +1,5 @@
 import { closeCodes, type Close } from '../close-codes.ts'
-import { callerOf, closeFor } from './access-api.ts'
+import { callerOn, closeFor } from './access-api.ts'
 import type { Renewal } from './cluster-api.ts'
 import type { Connection } from './connection.ts'
 import { Expiry } from './expiry.ts'
@@ -24,6 +24,7 @@ export class Lifetimes {
   /** Takes note of a connection, and the channels that it hears: it ends with its right to hear one of them, too. */
   add (connection: Connection, channels: readonly string[]): void {
     const { expiresAt = Infinity, grants } = connection.peer
+    if (expiresAt === Infinity && !grants) return
     const granted = Math.min(...channels.map((channel) => grants?.get(channel)?.expiresAt ?? Infinity))
     if (expiresAt === Infinity && granted === Infinity) return
     this.#ends.set(connection, Math.min(expiresAt, granted), expiresAt <= granted ? closeCodes.expired : closeCodes.subscriptionExpired)
@@ -46,11 +47,11 @@ export class Lifetimes {
 
   // What fails, or says nothing new, leaves the end where it is; one that refuses with a close code is obeyed at once.
   async #ask (connection: Connection): Promise<void> {
-    const { id, peer } = connection
+    const { peer } = connection
     const { expiresAt: before = Infinity } = peer
     try {
       let renewal: Renewal = {}
-      await this.#hooks.run('onRefresh', { caller: callerOf({ ...peer, id }), expiresAt: before }, (context, answer) => {
+      await this.#hooks.run('onRefresh', { caller: callerOn(connection), expiresAt: before }, (context, answer) => {
         renewal = { ...renewal, ...answer }
         return context
       })
