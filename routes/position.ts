@@ -8,8 +8,7 @@ const querystring = Type.Object({ channel: Type.String({ default: 'broadcast' })
 const position: FastifyPluginAsyncTypebox = async (app) => {
   app.get('/position', { schema: { querystring }, preValidation: app.identify }, async ({ query: { channel }, peer }) => {
     await app.connections.authorize(peer as Peer, 'history', channel)
-    const { position } = await app.connections.history(channel, { limit: 0 })
-    return { channel, ...position }
+    return { channel, ...await app.connections.position(channel) }
   })
 }
 

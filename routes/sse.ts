@@ -140,7 +140,8 @@ async function beginningOf (connections: ConnectionManager, channels: readonly s
 
 // Nothing if there is a history to begin with.
 async function freshPosition (connections: ConnectionManager, channel: string, history: number): Promise<Position | undefined> {
-  const { position, publications } = await connections.history(channel, { limit: Math.min(history, 1), reverse: true })
+  if (history === 0) return connections.position(channel)
+  const { position, publications } = await connections.history(channel, { limit: 1, reverse: true })
   return publications.length === 0 ? position : undefined
 }
 

@@ -14,7 +14,8 @@ export interface Running {
 
 /** Builds an app that closes itself at the end of the test. */
 export async function build (t: Test, options: FanfareOptions = {}, server: FastifyServerOptions = {}): Promise<FastifyInstance> {
-  const app = fastify(server)
+  // Loading compiles the sources; beside other tests that may take longer than the 10 s that Fastify waits.
+  const app = fastify({ pluginTimeout: 60_000, ...server })
   t.teardown(() => app.close())
   await app.register(fanfare, { drainTimeout: 2, ...options })
   return app

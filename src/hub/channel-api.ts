@@ -67,6 +67,18 @@ export class ChannelApi {
     return this.broker.history(channel, { limit: Infinity, ...query })
   }
 
+  /**
+   * Where a channel stands: the position of its latest publication. Who may hear a channel may know it, also where nobody
+   * may read its history.
+   *
+   * @throws {FanfareError} FANFARE_BAD_CHANNEL, FANFARE_UNAVAILABLE
+   */
+  async position (channel: string): Promise<Position> {
+    const refusal = channelNameRefusal(channel)
+    if (refusal) throw refusal
+    return (await this.broker.history(channel, { limit: 0 })).position
+  }
+
   /** Forgets the history of a channel. Its offsets go on. */
   async removeHistory (channel: string): Promise<void> {
     this.#check(channel, 'history')

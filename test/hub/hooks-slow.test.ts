@@ -12,29 +12,27 @@ function gate (): { open: () => void, opened: Promise<void> } {
 t.jobs = 3
 
 t.test('a hook that takes longer than HOOK_TIMEOUT refuses, and nobody else waits', async (t) => {
-  const { app, wsUrl } = await start(t, { hookTimeout: 0.5 })
+  const { app, wsUrl } = await start(t, { hookTimeout: 2 })
   const never = new Promise<void>(() => {})
   app.connections
     .addHook('onConnect', async ({ headers }) => headers['x-slow'] === 'connect' ? never : undefined)
     .addHook('onSubscribe', async ({ channel }) => channel === 'slow' ? never : undefined)
     .addHook('onPublish', async ({ data }) => data === 'slow' ? never : undefined)
   const started = performance.now()
-  const slow = Promise.all([
-    refusal(wsUrl, { headers: { 'x-slow': 'connect' } }),
-    refusal(`${wsUrl}?channel=slow`)
-  ])
+  const slow = [refusal(wsUrl, { headers: { 'x-slow': 'connect' } }), refusal(`${wsUrl}?channel=slow`)]
   const publisher = await connect(t, wsUrl)
   const closed = publisher.closed()
+  let ended = 0
+  for (const end of [...slow, closed]) end.then(() => { ended++ })
   publisher.ws.send('slow')
   const others = await Promise.all(Array.from({ length: 10 }, () => connect(t, wsUrl)))
   for (const { ws } of others) ws.send('fast')
   await Promise.all(others.map((client) => client.hears(10)))
-  const ms = performance.now() - started
-  t.ok(ms < 450, `10 others connected and heard each other within ${Math.round(ms)} ms`)
-  for (const answer of await slow) t.match(answer, { status: 503, body: /FANFARE_HOOK_TIMEOUT.*did not answer within 0.5 seconds/ })
-  t.match(await closed, { code: 1013, reason: 'The application (onPublish) did not answer within 0.5 seconds' }, 'it may come back')
+  t.equal(ended, 0, '10 others have connected and heard each other, and the hooks still think')
+  for (const answer of await Promise.all(slow)) t.match(answer, { status: 503, body: /FANFARE_HOOK_TIMEOUT.*did not answer within 2 seconds/ })
+  t.match(await closed, { code: 1013, reason: 'The application (onPublish) did not answer within 2 seconds' }, 'it may come back')
   const took = performance.now() - started
-  t.ok(took > 450 && took < 2000, `refused after ${Math.round(took)} ms`)
+  t.ok(took > 1950 && took < 10_000, `refused after ${Math.round(took)} ms`)
 })
 
 t.test('the order of messages is kept while hooks take their time, each another', async (t) => {

@@ -112,6 +112,17 @@ t.test('history=N begins with the last N publications, and goes on with those th
   t.equal((await early.hears(21)).length, 21)
 })
 
+t.test('a channel whose history nobody may read can be heard: it was refused with 403', async (t) => {
+  const { app, url } = await start(t, { channels: [{ match: 'a', allow: { history: 'none' } }] })
+  const client = await listenTo(t, `${url}/sse?channel=a`)
+  await app.connections.publish('a', 'live')
+  t.same(await client.hears(1), ['live'])
+  t.match(await app.connections.position('a'), { offset: 1 })
+  await t.rejects(app.connections.position(''), { code: 'FANFARE_BAD_CHANNEL' })
+  const answer = await fetch(`${url}/sse?channel=a&history=1`)
+  t.match({ status: answer.status, ...await answer.json() as object }, { status: 403, code: 'FANFARE_FORBIDDEN' })
+})
+
 t.test('what cannot be is refused with a status, a code and a sentence', async (t) => {
   const { app, url } = await start(t, { maxChannels: 4, maxConnections: 2 })
   const long = Array.from({ length: 4 }, (_, index) => `channel=${index}${'ü'.repeat(120)}`).join('&')
