@@ -5,7 +5,7 @@ import { anySeed, fuzz, parserNames } from './fuzz.ts'
 const SECONDS = 8
 const CASES = 50
 
-t.test('the parsers that clients reach, fed from a seed: the server lives, answers no 5xx, logs no error, stalls for 200 ms at most, and serves a healthy client meanwhile', { timeout: 120_000 }, async (t) => {
+t.test('the parsers that clients reach, fed from a seed: the server lives, answers no 5xx, logs no error, stalls for 200 ms at most, and serves a healthy client meanwhile', { timeout: 400_000 }, async (t) => {
   const arenas = await startArenas(t)
   const begin = performance.now()
   const first = anySeed()

@@ -105,5 +105,5 @@ async function proveJoining (t: Test, broker: keyof typeof brokers): Promise<voi
 }
 
 for (const broker of ['memory', 'Redis'] as const) {
-  t.test(`subscribing while 1,000/s are published, 10,000 times, plainly, with history or since a position (${broker}): 0 gaps, 0 doubles`, { timeout: 120_000 }, (t) => proveJoining(t, broker))
+  t.test(`subscribing while 1,000/s are published, 10,000 times, plainly, with history or since a position (${broker}): 0 gaps, 0 doubles`, { timeout: 400_000 }, (t) => proveJoining(t, broker))
 }

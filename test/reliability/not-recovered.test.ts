@@ -143,7 +143,7 @@ function settings (t: Test): NodeJS.ProcessEnv {
   return { HISTORY_SIZE: String(WINDOW), CHANNELS_FILE: `${file}/channels.json` }
 }
 
-t.test('memory', { timeout: 60_000 }, async (t) => {
+t.test('memory', { timeout: 200_000 }, async (t) => {
   const node = await startNode(t, settings(t))
   for (const [name, prove] of Object.entries(CASES)) await t.test(name, (t) => prove(t, [node]))
   await t.test('epoch changed, as the server was started again: all told "not recovered", no partial recovery', (t) => proveNewEpoch(t, [node], async () => {
@@ -152,7 +152,7 @@ t.test('memory', { timeout: 60_000 }, async (t) => {
   }))
 })
 
-t.test('Redis', { timeout: 60_000 }, async (t) => {
+t.test('Redis', { timeout: 200_000 }, async (t) => {
   const { nodes, redis } = await startTwoNodes(t, settings(t))
   for (const [name, prove] of Object.entries(CASES)) await t.test(name, (t) => prove(t, nodes))
   await t.test('epoch changed by FLUSHALL: all told "not recovered" on both nodes, no partial recovery', (t) => proveNewEpoch(t, nodes, async () => {

@@ -10,7 +10,7 @@ const PUBLICATIONS = 1000
 const KEYS = 1000
 const SENDS = 5
 
-t.test('32 x 1,000 concurrent publishes over 2 nodes: offsets without a hole, every subscriber on both nodes and the history in the same order, each publisher\'s own order kept', { timeout: 120_000 }, async (t) => {
+t.test('32 x 1,000 concurrent publishes over 2 nodes: offsets without a hole, every subscriber on both nodes and the history in the same order, each publisher\'s own order kept', { timeout: 400_000 }, async (t) => {
   const { nodes } = await startTwoNodes(t)
   const recorder = await recorderOf(nodes[0].url, 'x')
   const follow = async (name: string): Promise<Sequence[]> => Promise.all(wsUrlsOf(nodes).flatMap((wsUrl, node) => [0, 1, 2].map(async (number) => {
@@ -47,7 +47,7 @@ t.test('32 x 1,000 concurrent publishes over 2 nodes: offsets without a hole, ev
   t.equal(disorder, 0)
 })
 
-t.test('1,000 idempotency keys x 5 racing sends over both nodes: exactly 1,000 publications, and all five senders are told the same position', { timeout: 60_000 }, async (t) => {
+t.test('1,000 idempotency keys x 5 racing sends over both nodes: exactly 1,000 publications, and all five senders are told the same position', { timeout: 200_000 }, async (t) => {
   const { nodes } = await startTwoNodes(t)
   const recorder = await recorderOf(nodes[0].url, 'x')
   for (const wsUrl of wsUrlsOf(nodes)) await new Follower(t, recorder, 'x', wsUrl).connect([wsUrl])

@@ -10,7 +10,7 @@ const BATCH = 1000
 // What Redis says for each: the publication of some bytes, its kind, and its part of what surrounds it.
 const BYTES_EACH = 60
 
-t.test('who recovers costs Redis what is recovered, also if much was published at once', { timeout: 60_000 }, async (t) => {
+t.test('who recovers costs Redis what is recovered, also if much was published at once', { timeout: 200_000 }, async (t) => {
   const redis = await startRedis(t)
   const { url, wsUrl } = await startNode(t, { REDIS_URL: redis.url })
   const recorder = await recorderOf(url, 'x')

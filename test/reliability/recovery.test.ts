@@ -53,5 +53,5 @@ async function proveRecovery (t: Test, broker: keyof typeof brokers): Promise<vo
 
 for (const broker of ['memory', 'Redis'] as const) {
   const place = broker === 'memory' ? 'one node with the memory broker' : 'two nodes with Redis, each time on either'
-  t.test(`200 clients cut 20 times each under 500 messages/s, each recovering by position on ${place}: 0 lost, 0 doubled, 0 out of order`, { timeout: 120_000 }, (t) => proveRecovery(t, broker))
+  t.test(`200 clients cut 20 times each under 500 messages/s, each recovering by position on ${place}: 0 lost, 0 doubled, 0 out of order`, { timeout: 400_000 }, (t) => proveRecovery(t, broker))
 }

@@ -34,7 +34,7 @@ async function answering (t: Test, wsUrl: string): Promise<Answering> {
   return client
 }
 
-t.test('the event loop blocked for 2 s, with pings every second and 1 s to answer: 0 false "no pong" closings', { timeout: 60_000 }, async (t) => {
+t.test('the event loop blocked for 2 s, with pings every second and 1 s to answer: 0 false "no pong" closings', { timeout: 200_000 }, async (t) => {
   const { url, wsUrl } = await startNode(t, { ROUTES_DIR: t.testdir({ 'stall.js': ROUTE }), PING_INTERVAL: '1', PONG_TIMEOUT: '1' })
   // They are pinged at all phases of the interval.
   const clients = await Promise.all(Array.from({ length: CLIENTS }, () => answering(t, wsUrl)))
