@@ -50,8 +50,8 @@ export class FanOut {
    * anything about that channel, leaves it, or is closed.
    */
   catchUp (channel: Channel, subscription: Subscription): void {
-    this.#writeDue(subscription.connection)
     channel.catchUp(subscription, this.#deliver)
+    this.#writeDue(subscription.connection)
   }
 
   #schedule (channel: Channel): void {
@@ -115,13 +115,13 @@ export class FanOut {
       return
     }
     if (bufferedBytes > LAGGING_BYTES) this.backlog.add(connection, bytes)
-    if (!this.#severalChannels) {
-      transport.write(bytes)
-      this.#writes++
-    } else if (due) due.push(bytes)
-    else {
+    if (due) due.push(bytes)
+    else if (this.#severalChannels) {
       connection.due = [bytes]
       this.#reached.push(connection)
+    } else {
+      transport.write(bytes)
+      this.#writes++
     }
   }
 
