@@ -4,6 +4,9 @@ import { KEY, post } from '../routes/api-client.ts'
 import type { Recorder } from './recorder.ts'
 
 const PAUSE_MS = 10
+// Caught up with at most, in a turn. On a machine that cannot take the rate it publishes more slowly, so that it, too,
+// comes to an end: else what each client has yet to read grows faster than it can read.
+const MOST_LATE_MS = 5 * PAUSE_MS
 
 /** What a node answers to one command of a batch. */
 export interface PublishReply { readonly publish?: Position, readonly error?: { readonly code: number } }
@@ -25,8 +28,8 @@ export async function publishAll (url: string, commands: readonly PublishCommand
 }
 
 /**
- * Publishes so many messages per second until it is stopped. What a node did not confirm is published again, with the
- * same idempotency key, on the next one.
+ * Publishes so many messages per second, or as many as the machine can take, until it is stopped. What a node did not
+ * confirm is published again, with the same idempotency key, on the next one.
  */
 export class Publisher {
   readonly #recorder: Recorder
@@ -75,11 +78,14 @@ export class Publisher {
 
   async #run (rate: number): Promise<void> {
     const startedAt = performance.now()
+    let [due, turnAt] = [0, startedAt]
     while (!this.#stopping) {
       await setTimeout(PAUSE_MS)
-      const due = Math.floor((performance.now() - startedAt) * rate / 1000)
+      const now = performance.now()
+      due += Math.min(now - turnAt, MOST_LATE_MS) * rate / 1000
+      turnAt = now
       const ids: string[] = []
-      for (; this.#count < due && ids.length < 500; this.#count++) ids.push(this.next)
+      for (; this.#count < Math.floor(due); this.#count++) ids.push(this.next)
       if (ids.length > 0) await this.#publish(ids)
     }
     this.#seconds = (performance.now() - startedAt) / 1000
