@@ -40,7 +40,7 @@ export class FaultProxy {
 
   stop (): void {
     this.#server.close()
-    this.reset()
+    for (const socket of this.#sockets) socket.destroy()
   }
 
   #join (client: Socket): void {

@@ -62,6 +62,11 @@ export class Channel {
     return this.#log.length > 0 && this.#unprepared === 0
   }
 
+  /** Publications that not all have yet. */
+  get pending (): number {
+    return this.#log.length
+  }
+
   /** Number that the next publication will have. */
   get end (): number {
     return this.#start + this.#log.length

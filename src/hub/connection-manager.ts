@@ -38,7 +38,7 @@ export class ConnectionManager extends ClusterApi {
     this.#settings = settings
     this.#log = log
     const close = this.close.bind(this)
-    this.#fanOut = new FanOut(settings.maxBufferedBytes, (connection) => close(connection, closeCodes.slow))
+    this.#fanOut = new FanOut(settings.maxBufferedBytes, (connection) => close(connection, closeCodes.slow), (id) => this.#connections.get(id))
     this.#heartbeat = new Heartbeat(settings, (connection) => this.#silent(connection))
     this.#channels = new Channels({ ...settings, broker, rules, fanOut: this.#fanOut, hooks: this.hooks, close })
     this.#lifetimes = new Lifetimes(this.hooks, settings.hookTimeout, close)

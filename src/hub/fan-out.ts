@@ -10,6 +10,8 @@ const WRITES_PER_LOOK = 64
 const SLICE_MS = 5
 // A receiver with this much waiting has fallen behind: what it lacks is counted from here on.
 const LAGGING_BYTES = 65_536
+// Up to here a write takes as long as an empty one.
+const SMALL_BYTES = 4096
 
 /**
  * Brings publications to subscribers: what is published during one turn of the event loop goes out at its end, with
@@ -19,8 +21,11 @@ export class FanOut {
   readonly backlog = new Backlog()
   readonly #maxBufferedBytes: number
   readonly #onSlow: (connection: Connection) => void
+  readonly #find: (id: string) => Connection | undefined
   readonly #gathering = new Gathering()
   #due = new Set<Channel>()
+  /** Who published something that has not been flushed to all, and would hear it. */
+  readonly #publishers = new Set<Subscription>()
   #scheduled = false
   #severalChannels = false
   /** Whether channels have more to deliver of what the flush under way began with. */
@@ -33,15 +38,18 @@ export class FanOut {
   /**
    * @param maxBufferedBytes that may wait for one connection
    * @param onSlow gets each connection that has more than `maxBufferedBytes` waiting when it should get yet more
+   * @param find a connection of this node by its id
    */
-  constructor (maxBufferedBytes: number, onSlow: (connection: Connection) => void) {
+  constructor (maxBufferedBytes: number, onSlow: (connection: Connection) => void, find: (id: string) => Connection | undefined) {
     this.#maxBufferedBytes = maxBufferedBytes
     this.#onSlow = onSlow
+    this.#find = find
   }
 
   /** Appends publications to a channel, and sees to it that they are flushed when this turn of the loop ends. */
   publish (channel: Channel, publications: readonly Publication[]): void {
     this.#gathering.add(publications.length)
+    if (channel.subscriptions.size > WRITES_PER_LOOK) this.#notePublishers(channel, publications)
     if (channel.append(publications, () => this.#schedule(channel))) this.#schedule(channel)
   }
 
@@ -52,6 +60,15 @@ export class FanOut {
   catchUp (channel: Channel, subscription: Subscription): void {
     channel.catchUp(subscription, this.#deliver)
     this.#writeDue(subscription.connection)
+  }
+
+  #notePublishers (channel: Channel, publications: readonly Publication[]): void {
+    const { pending } = channel
+    publications.forEach(({ from, data }, index) => {
+      if (from === undefined || (pending + index + 1) * data.length > SMALL_BYTES) return
+      const publisher = this.#find(from)?.subscriptions.get(channel)
+      if (publisher?.echo) this.#publishers.add(publisher)
+    })
   }
 
   #schedule (channel: Channel): void {
@@ -69,14 +86,30 @@ export class FanOut {
 
   readonly #flush = (): void => {
     const start = performance.now()
-    const deadline = start + SLICE_MS
+    this.#severalChannels = this.#reached.length === 0 && this.#due.size > 1
+    this.#deliverToPublishers()
+    const deadline = performance.now() + SLICE_MS
     if (this.#reached.length === 0) this.#deliverDue(deadline)
+    this.#severalChannels = false
     this.#writeReached(deadline)
     this.#gathering.measured(this.#writes, performance.now() - start)
     this.#writes = 0
     const goesOn = this.#unfinished || this.#reached.length > 0
     this.#scheduled = goesOn || this.#due.size > 0
     if (this.#scheduled) setImmediate(goesOn ? this.#flush : this.#begin)
+    else this.#publishers.clear()
+  }
+
+  // Who waits for its own message can go on while the others are written to: a few writes more for publishers, and the
+  // next flush brings everybody else more messages in one.
+  #deliverToPublishers (): void {
+    const enough = this.#writes + WRITES_PER_LOOK
+    for (const publisher of this.#publishers) {
+      if (this.#writes >= enough) return
+      this.#publishers.delete(publisher)
+      const { channel, connection } = publisher
+      if (channel.hasMore && connection.subscriptions.get(channel) === publisher) channel.catchUp(publisher, this.#deliver)
+    }
   }
 
   // Gives every channel a turn.
@@ -84,14 +117,12 @@ export class FanOut {
     const due = this.#due
     this.#due = new Set()
     const unfinished: Channel[] = []
-    this.#severalChannels = due.size > 1
     for (const channel of due) {
       let finished = false
       while (!finished && performance.now() < deadline) finished = channel.flush(this.#deliver, WRITES_PER_LOOK)
       if (!finished) unfinished.push(channel)
       else if (channel.hasMore) this.#due.add(channel)
     }
-    this.#severalChannels = false
     // The one that has had a turn comes last in the next slice.
     const [interrupted, ...waiting] = unfinished
     for (const channel of waiting) this.#due.add(channel)

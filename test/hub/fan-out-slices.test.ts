@@ -1,6 +1,7 @@
 import t from 'tap'
 import { closeCodes } from '../../src/close-codes.ts'
 import type { Connection } from '../../src/hub/connection.ts'
+import type { ConnectionManager } from '../../src/hub/connection-manager.ts'
 import { linesEncoding, managerOf, nextTurn, TestTransport } from './alone.ts'
 
 // By a clock that only writes move: with 64 of them between two looks at it, each slice of a flush ends after the first 64.
@@ -54,4 +55,71 @@ t.test('who is told what it missed hears first what still waits for it in a long
   t.strictSame(last.lines, [], 'green 1 waits for it')
   last.drain()
   t.strictSame(last.lines, ['green 1', 'red skipped 2'])
+})
+
+/** A channel full of receivers, the last of which publishes, and the one before says nothing. */
+function crowd (): { transports: SlowTransport[], own: SlowTransport, last: SlowTransport, publisher: Connection, manager: ConnectionManager, connections: Connection[] } {
+  const manager = managerOf()
+  const encoding = linesEncoding(false)
+  const transports = Array.from({ length: RECEIVERS }, () => new SlowTransport())
+  const connections = transports.map((transport) => manager.open(transport, encoding, { peer: { address: 'x' }, channels: ['red'] }))
+  const [own, last] = [transports.at(-1) as SlowTransport, transports.at(-2) as SlowTransport]
+  return { manager, transports, connections, own, last, publisher: connections.at(-1) as Connection }
+}
+
+t.test('who publishes hears it first, and hears the next ones while the others are still written to, who get them in one', async (t) => {
+  const { manager, transports, own, last, publisher } = crowd()
+  let writes = 0
+  last.onWrite = () => { writes++ }
+  for (const number of [1, 2, 3]) {
+    manager.receive(publisher, 'red', { kind: 'text', data: Buffer.from(String(number)) })
+    while (own.lines.length < number) await nextTurn()
+    if (number < 3) t.strictSame(last.lines, [], `${number} of 3 messages came back`)
+  }
+  while (last.lines.length < 3) await nextTurn()
+
+  for (const { lines } of transports) t.strictSame(lines, ['red 1', 'red 2', 'red 3'])
+  t.equal(writes, 2, 'what it said while the flush was under way came together')
+})
+
+t.test('who leaves a channel in which it has just published hears nothing more of it', async (t) => {
+  const { manager, own, last, publisher } = crowd()
+  manager.receive(publisher, 'red', { kind: 'text', data: Buffer.from('mine') })
+  manager.unsubscribe(publisher, 'red')
+  manager.publish('red', 'later')
+  while (last.lines.length < 2) await nextTurn()
+  t.strictSame(own.lines, ['red mine'])
+})
+
+t.test('publishers that answer to all that they hear do not keep the others from hearing it', async (t) => {
+  const { manager, transports, last, connections } = crowd()
+  let answers = 0
+  for (const [index, transport] of transports.slice(0, 100).entries()) {
+    const answer = (): void => manager.receive(connections[index] as Connection, 'red', { kind: 'text', data: Buffer.from('x') })
+    transport.onWrite = () => {
+      clock += WRITE_MS
+      if (answers++ < 10_000) setImmediate(answer)
+    }
+  }
+  manager.publish('red', 'first')
+  while (last.lines.length < 10) await nextTurn()
+  t.ok(answers < 1000, `${answers} answers until it had heard ten`)
+})
+
+t.test('very many publishers at once: the loop turns while they are written to', async (t) => {
+  const { manager, transports, last, connections } = crowd()
+  let [writes, most] = [0, 0]
+  for (const transport of transports) {
+    transport.onWrite = () => {
+      clock += WRITE_MS
+      most = Math.max(most, ++writes)
+    }
+  }
+  for (const connection of connections) manager.receive(connection, 'red', { kind: 'text', data: Buffer.from('x') })
+  while (last.lines.length < RECEIVERS) {
+    await nextTurn()
+    writes = 0
+  }
+  t.ok(most < RECEIVERS, `${most} writes in one turn`)
+  for (const { lines } of transports) t.equal(lines.length, RECEIVERS)
 })
