@@ -38,19 +38,6 @@ export function routesWith (t: Test, plugin: string): string {
   return t.testdir({ 'probe.js': readFileSync(join(import.meta.dirname, 'routes/probe.js'), 'utf8'), 'plugin.js': plugin })
 }
 
-/**
- * The shortest of three stalls, or the first that is short enough: what a machine adds that is busy elsewhere does not come
- * each time.
- *
- * @param enough in milliseconds
- * @param cause makes the loop stand still, and says for how long it did
- */
-export async function leastStall (enough: number, cause: () => Promise<number>): Promise<number> {
-  let least = Infinity
-  for (let time = 0; time < 3 && least > enough; time++) least = Math.min(least, await cause())
-  return least
-}
-
 /** Starts the built server with a probe inside, which logs warnings and errors alone unless `settings` say otherwise. */
 export async function startProbed (t: Test, settings: NodeJS.ProcessEnv = {}): Promise<Probed> {
   // Without what tap puts into its processes, which takes memory too.
