@@ -13,6 +13,8 @@ import { runsWorkers, runWorkers } from './workers.ts'
 // A client that has not sent the headers of its request by then is cut.
 const HEADERS_TIMEOUT_MS = 6000
 const REQUEST_TIMEOUT_MS = 30_000
+// On a tenth of a core it loads for longer than the 10 s that Fastify waits.
+const LOAD_TIMEOUT_MS = 120_000
 // What a stopping node takes beyond DRAIN_TIMEOUT at most.
 const LAST_MOMENTS_MS = 1500
 
@@ -44,6 +46,7 @@ async function listen (settings: ServerSettings, worker?: WorkerLife): Promise<v
     frameworkErrors: (_error, _request, reply) => { (reply as FastifyReply).send(fanfareError('FANFARE_BAD_URL')) },
     trustProxy: trustProxy.length > 0 && trustProxy,
     requestTimeout: REQUEST_TIMEOUT_MS,
+    pluginTimeout: LOAD_TIMEOUT_MS,
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: 1000 },
     // What still runs after the drain must not keep the process.
     forceCloseConnections: true

@@ -39,9 +39,13 @@ export async function startProcess (t: Test, settings: NodeJS.ProcessEnv = {}, a
   const port = await freePort()
   const server = spawnServer(t, args, { PORT: String(port), ...settings }, cwd)
   const url = `http://127.0.0.1:${port}`
-  await until(async () => server.child.exitCode !== null || await fetch(`${url}/health/ready`).then((answer) => answer.status === ready, () => false))
-  if (server.child.exitCode !== null) throw new Error(`The server ended: ${server.output()}`)
+  await until(async () => hasEnded(server.child) || await fetch(`${url}/health/ready`).then((answer) => answer.status === ready, () => false))
+  if (hasEnded(server.child)) throw new Error(`The server ended: ${server.output()}`)
   return { ...server, url, wsUrl: `ws://127.0.0.1:${port}/ws` }
+}
+
+function hasEnded ({ exitCode, signalCode }: ChildProcess): boolean {
+  return exitCode !== null || signalCode !== null
 }
 
 function spawnServer (t: Test, args: string[], settings: NodeJS.ProcessEnv, cwd?: string): Pick<ServerProcess, 'child' | 'output' | 'exit'> {
@@ -50,7 +54,7 @@ function spawnServer (t: Test, args: string[], settings: NodeJS.ProcessEnv, cwd?
   const exit = once(child, 'close').then(([code]) => code as number | null)
   t.teardown(async () => {
     // The whole group: npm is not the server, it only started it.
-    if (child.exitCode === null && child.signalCode === null && child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
+    if (!hasEnded(child) && child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
     await exit
     // Of every server of every test: whatever is sent to it, no token is to be found in what it prints.
     if (TOKEN.test(printed)) throw new Error('the server has printed a token')

@@ -88,3 +88,16 @@ t.test('ROUTES_DIR adds routes and plugins to the service', async (t) => {
   t.equal(answer.status, 204)
   t.same(await client.hears(1), ['{"order":"42","state":"shipped"}'])
 })
+
+t.test('starts though loading takes longer than the 10 s that Fastify waits, as on a tenth of a core', async (t) => {
+  const folder = mkdtempSync(join(tmpdir(), 'fanfare-'))
+  writeFileSync(join(folder, 'slow.mjs'), `
+import { setTimeout } from 'node:timers/promises'
+export default async (app) => {
+  await setTimeout(10_500)
+  app.get('/slow', () => 'here')
+}
+`)
+  const { url } = await startProcess(t, { ROUTES_DIR: folder })
+  t.equal(await (await fetch(`${url}/slow`)).text(), 'here')
+})

@@ -3,10 +3,10 @@ import type { Position } from '../../src/hub/publication.ts'
 import { KEY, post } from '../routes/api-client.ts'
 import type { Recorder } from './recorder.ts'
 
-const PAUSE_MS = 10
+const PAUSE_MS = 25
 // Caught up with at most, in a turn. On a machine that cannot take the rate it publishes more slowly, so that it, too,
 // comes to an end: else what each client has yet to read grows faster than it can read.
-const MOST_LATE_MS = 5 * PAUSE_MS
+const MOST_LATE_MS = 2 * PAUSE_MS
 
 /** What a node answers to one command of a batch. */
 export interface PublishReply { readonly publish?: Position, readonly error?: { readonly code: number } }
