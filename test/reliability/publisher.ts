@@ -7,6 +7,8 @@ const PAUSE_MS = 25
 // Caught up with at most, in a turn. On a machine that cannot take the rate it publishes more slowly, so that it, too,
 // comes to an end: else what each client has yet to read grows faster than it can read.
 const MOST_LATE_MS = 2 * PAUSE_MS
+// Whoever is not heard for so long has no node any more, as after a test that failed.
+const GIVE_UP_MS = 60_000
 
 /** What a node answers to one command of a batch. */
 export interface PublishReply { readonly publish?: Position, readonly error?: { readonly code: number } }
@@ -94,7 +96,9 @@ export class Publisher {
   async #publish (ids: readonly string[]): Promise<void> {
     for (const id of ids) this.#recorder.send(id)
     let open = ids
+    const startedAt = performance.now()
     for (let attempt = 0; open.length > 0; attempt++) {
+      if (performance.now() - startedAt > GIVE_UP_MS) throw new Error(`no node confirmed ${open.join(' ')}`)
       if (attempt > 0) await setTimeout(PAUSE_MS)
       open = await this.#attempt(open, this.#urls[this.#retried % this.#urls.length] as string)
       if (open.length > 0) this.#retried++
