@@ -24,15 +24,6 @@ export default async function serverApi (app: FastifyInstance, { apiKey, maxMess
   // Not every client of this API names a content type, and curl names that of a form.
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'string', bodyLimit }, (_request, text, done) => done(null, text))
-  const parseJson = app.getDefaultJsonParser('error', 'error')
-  const parserOf = (request: FastifyRequest) => (text: string): unknown => {
-    let parsed: unknown
-    parseJson(request, text, (error, value) => {
-      if (error) throw error
-      parsed = value
-    })
-    return parsed
-  }
 
   app.setErrorHandler<FastifyError | ApiError>((error, request, reply) => {
     if (error instanceof ApiError) return answerError(error, request, reply)
@@ -42,12 +33,12 @@ export default async function serverApi (app: FastifyInstance, { apiKey, maxMess
 
   app.post('/api/:method', async (request: ApiRequest, reply) => {
     reply.type('application/json')
-    return api.call(request.params.method, paramsIn(request.body, parserOf(request)))
+    return api.call(request.params.method, paramsIn(request.body))
   })
 
   app.post('/api', async (request: ApiRequest, reply) => {
     reply.type('application/json')
-    const replies = await api.callAll(commandsIn(request.body, parserOf(request)))
+    const replies = await api.callAll(commandsIn(request.body))
     return replies.join('\n')
   })
 }

@@ -6,6 +6,7 @@ import { SettingError } from './errors.ts'
 import { ChannelRules, type ChannelRule as HubRule } from './hub/channel-rules.ts'
 import { permissions, type Permissions } from './hub/permissions.ts'
 import type { Publication } from './hub/publication.ts'
+import { isTooDeep, MAX_JSON_DEPTH } from './json-depth.ts'
 
 const permission = Type.Enum(permissions)
 
@@ -77,9 +78,11 @@ function compiled (source: string, rules: unknown): HubRule[] {
 function refusalBy (validate: Validate): (publication: Publication) => string | undefined {
   return (publication) => {
     if (publication.kind === 'binary') return 'it is binary, and should be JSON'
+    const text = publication.data.toString()
+    if (isTooDeep(text)) return `it is nested deeper than ${MAX_JSON_DEPTH} levels`
     let value: unknown
     try {
-      value = JSON.parse(publication.data.toString())
+      value = JSON.parse(text)
     } catch {
       return 'it is not JSON'
     }

@@ -1,8 +1,7 @@
+import secureParse from 'secure-json-parse'
 import { fanfareError } from '../errors.ts'
+import { isTooDeep, MAX_JSON_DEPTH } from '../json-depth.ts'
 import { MAX_ENTRIES } from './method.ts'
-
-/** Parses JSON, and throws if it is none or holds keys that must not be. */
-type ParseJson = (text: string) => unknown
 
 /**
  * Reads the parameters of a method.
@@ -10,8 +9,8 @@ type ParseJson = (text: string) => unknown
  * @param text empty: none
  * @throws {FanfareError} FANFARE_BAD_JSON
  */
-export function paramsIn (text: string | undefined, parse: ParseJson): unknown {
-  return parseOrSay(text || '{}', parse)
+export function paramsIn (text: string | undefined): unknown {
+  return parse(text || '{}')
 }
 
 /**
@@ -19,30 +18,23 @@ export function paramsIn (text: string | undefined, parse: ParseJson): unknown {
  *
  * @throws {FanfareError} FANFARE_BAD_JSON
  */
-export function commandsIn (text: string | undefined, parse: ParseJson): unknown[] {
+export function commandsIn (text: string | undefined): unknown[] {
   const lines = (text ?? '').split('\n').filter((line) => line.trim() !== '')
   try {
-    return [parseOrSay(text ?? '', parse)]
+    return [parse(text ?? '')]
   } catch (error) {
     if (lines.length < 2) throw error
   }
   if (lines.length > MAX_ENTRIES) throw fanfareError('FANFARE_BAD_JSON', `at most ${MAX_ENTRIES} commands at once, got ${lines.length} lines`)
-  return lines.map((line) => parseOrSay(line, parse))
+  return lines.map(parse)
 }
 
-function parseOrSay (text: string, parse: ParseJson): unknown {
+function parse (text: string): unknown {
+  if (isTooDeep(text)) throw fanfareError('FANFARE_BAD_JSON', `it is nested deeper than ${MAX_JSON_DEPTH} levels`)
   try {
-    return parse(text)
-  } catch {
-    throw fanfareError('FANFARE_BAD_JSON', whatIsWrong(text))
-  }
-}
-
-function whatIsWrong (text: string): string {
-  try {
-    JSON.parse(text)
-    return 'a key __proto__, or constructor with prototype, is refused'
+    return secureParse(text)
   } catch (error) {
-    return (error as Error).message
+    const { message } = error as Error
+    throw fanfareError('FANFARE_BAD_JSON', message === 'Object contains forbidden prototype property' ? 'a key __proto__, or constructor with prototype, is refused' : message)
   }
 }

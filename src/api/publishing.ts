@@ -1,6 +1,6 @@
 import { Type, type Static } from 'typebox'
 import type { PublishExtras } from '../hub/channel-api.ts'
-import { publicationOf, type PublicationData } from '../hub/publication.ts'
+import { publicationOf, WrittenJson, type PublicationData } from '../hub/publication.ts'
 import { ApiError, apiErrorOf } from './errors.ts'
 import { inTurns } from './in-turns.ts'
 import { MAX_ENTRIES, method, optional, PARALLEL, type Context, type Result } from './method.ts'
@@ -49,11 +49,10 @@ async function publishTo ({ connections }: Context, channel: string, data: Publi
 
 function dataOf ({ data, b64data, tags }: Params, maxBytes: number): PublicationData {
   if (data === undefined && !b64data) throw new ApiError(107, 'A publication has data (any JSON value) or b64data (base64)')
-  // The connection manager takes a bare string as text, but a String object as JSON.
-  const value = b64data ? bytesOf(b64data) : (typeof data === 'string' ? Object(data) : data) as PublicationData
-  const bytes = publicationOf(value).data.length + (tags ? Buffer.byteLength(JSON.stringify(tags)) : 0)
+  const publication = b64data ? bytesOf(b64data) : new WrittenJson(data)
+  const bytes = publicationOf(publication).data.length + (tags ? Buffer.byteLength(JSON.stringify(tags)) : 0)
   if (bytes > maxBytes) throw new ApiError(107, `Data and tags of a publication may have ${maxBytes} bytes (MAX_MESSAGE_BYTES); got ${bytes}`)
-  return value
+  return publication
 }
 
 function bytesOf (base64: string): Buffer {

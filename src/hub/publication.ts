@@ -33,6 +33,16 @@ export interface Publication {
   readonly position?: Position | undefined
 }
 
+/** A JSON document that is written already, so that it is not written again for each channel. */
+export class WrittenJson {
+  readonly bytes: Buffer
+
+  /** @throws {FanfareError} FANFARE_BAD_DATA for `undefined`, functions, symbols, and what JSON cannot hold */
+  constructor (value: unknown) {
+    this.bytes = Buffer.from(jsonOf(value))
+  }
+}
+
 /** What may be published from code. */
 export type PublicationData = string | Uint8Array | object | number | boolean | null
 
@@ -44,7 +54,7 @@ export type PublicationData = string | Uint8Array | object | number | boolean | 
 export function publicationOf (data: PublicationData): Publication {
   if (typeof data === 'string') return { kind: 'text', data: Buffer.from(data) }
   if (data instanceof Uint8Array) return { kind: 'binary', data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) }
-  return { kind: 'json', data: Buffer.from(jsonOf(data)) }
+  return { kind: 'json', data: (data instanceof WrittenJson ? data : new WrittenJson(data)).bytes }
 }
 
 /** The value that a publication was made of: the string, the Buffer, or what the JSON says. */

@@ -2,7 +2,7 @@ import t from 'tap'
 import { apiCodes, apiErrorTable } from '../../src/api/errors.ts'
 import { connect, refusal, start } from '../helper.ts'
 import { freePort, startProcess } from '../process.ts'
-import { apiOf, errorWith, KEY, post } from './api-client.ts'
+import { apiOf, errorWith, KEY, post, type Reply } from './api-client.ts'
 
 t.test('only who has the key comes in, by either header; never by the query', async (t) => {
   const { url, wsUrl } = await start(t, { apiKey: KEY })
@@ -92,6 +92,24 @@ t.test('data and tags of a publication are bounded, whatever their form', async 
   t.same((await api('history', { channel: 'a' })).offset, 2)
 })
 
+t.test('JSON may be nested 1,000 levels deep, in bodies and in messages with a schema; brackets in strings are none', async (t) => {
+  const { url, wsUrl } = await start(t, { apiKey: KEY, channels: [{ match: 'typed', schema: {} }] })
+  const client = await connect(t, `${wsUrl}?channel=typed`)
+  const deep = (depth: number): string => '['.repeat(depth) + ']'.repeat(depth)
+  const publish = async (data: string): Promise<Partial<Reply>> => post(`${url}/api/publish`, `{"channel":"typed","data":${data}}`)
+  const brackets = JSON.stringify(`\\"${'['.repeat(2000)}`)
+  const passing = [deep(998), brackets, `[${'[],'.repeat(2000)}0]`, `[${'{},'.repeat(2000)}${deep(900)}]`]
+  for (const data of passing) t.match(await publish(data), { status: 200, text: /"result"/ }, data.slice(0, 10))
+  t.strictSame(await client.hears(4), passing)
+  const refused = [deep(1000), '['.repeat(2000), '{"a":'.repeat(1001), `[${brackets},${deep(1000)}]`]
+  for (const data of refused) t.match(await publish(data), { status: 400, text: 'The body must be JSON: it is nested deeper than 1000 levels' }, data.slice(0, 10))
+  client.ws.send(deep(1000))
+  t.equal((await client.hears(5)).at(-1), deep(1000))
+  const closed = client.closed()
+  client.ws.send(deep(1001))
+  t.match(await closed, { code: 3501, reason: /it is nested deeper than 1000 levels/ })
+})
+
 t.test('hostile bodies are refused, and the server goes on', async (t) => {
   const { url, wsUrl } = await start(t, { apiKey: KEY })
   const client = await connect(t, `${wsUrl}?channel=a`)
@@ -99,10 +117,10 @@ t.test('hostile bodies are refused, and the server goes on', async (t) => {
   const long = JSON.stringify('x'.repeat(1 << 20))
   const many = `[${Array(300_000).fill('1').join(',')}]`
   const noJson = ['{', 'x', 'null{}', '{"a":1}{"b":2}', '\u0000', '\ufffd', '{"__proto__":{"x":1},"channel":"a","data":1}', '{"channel":"a","data":{"deep":[{"__proto__":1}]}}',
-    '{"channel":"a","data":{"constructor":{"prototype":1}}}', `${'['.repeat(5_000_000)}`]
+    '{"channel":"a","data":{"constructor":{"prototype":1}}}', '['.repeat(5_000_000), deep(100_000), `{"channel":"a","data":${deep(100_000)}}`]
   for (const body of noJson) t.match(await post(`${url}/api/publish`, body), { status: 400, text: /^The body must be JSON: / }, JSON.stringify(body.slice(0, 50)))
   const refused = [
-    'null', '7', '"x"', '[]', deep(100_000), many, `{"channel":"a","data":${deep(100_000)}}`, `{"channel":"a","data":${many}}`, `{"channel":${long},"data":1}`,
+    'null', '7', '"x"', '[]', many, `{"channel":"a","data":${many}}`, `{"channel":${long},"data":1}`,
     `{"channel":"a","data":${long}}`, `{"channel":"a","b64data":${long}}`, `{"channel":"a","data":1,"idempotency_key":${long}}`, `{"channel":"a","data":1,"tags":{"a":${long}}}`,
     '{"channel":["a"],"data":1}', '{"channel":{"toString":"x"},"data":1}', '{"channel":"a","data":1,"tags":["x"]}', '{"channel":"a","data":1,"tags":{"a":1}}',
     '{"channel":"a","data":1,"skip_history":"yes"}', '{"channel":"a","data":1,"idempotency_key":7}', '{"channel":"\\ud800\\u0000","data":1}'
@@ -112,7 +130,7 @@ t.test('hostile bodies are refused, and the server goes on', async (t) => {
     ['broadcast', `{"channels":${many},"data":1}`], ['history', '{"channel":"a","limit":1e999}'], ['history', '{"channel":"a","since":{"offset":-1,"epoch":"x"}}'],
     ['history', `{"channel":${long},"limit":1}`], ['presence', `{"channel":${long}}`], ['channels', `{"pattern":${long}}`], ['channels', '{"pattern":"+(+(a)|a)b"}'],
     ['channels', '{"pattern":"*a*a*a*a*b"}'], ['channels', `{"pattern":"${'{a,aa}'.repeat(40)}"}`], ['disconnect', `{"user":"x","whitelist":${many}}`],
-    ['batch', `{"commands":${many}}`], ['batch', `{"commands":${deep(50_000)}}`], ['batch', '{"commands":{}}']
+    ['batch', `{"commands":${many}}`], ['batch', `{"commands":${deep(900)}}`], ['batch', '{"commands":{}}']
   ] as const
   for (const [method, body] of others) t.match((await post(`${url}/api/${method}`, body)).json, errorWith(107), `${method} ${body.slice(0, 50)}`)
   t.match(await post(`${url}/api/publish`, 'x'.repeat(10_485_761)), { status: 413, text: /./ })
