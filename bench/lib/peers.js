@@ -114,6 +114,7 @@ export const peers = [
   fanfareTokens,
   installed('@fastify/websocket', 'fastify-websocket.js'),
   installed('ws', 'ws.js'),
+  { ...installed('ws', 'floor.js'), cases: ['a'] },
   { ...installed('socket.io', 'socket-io.js'), name: 'socket.io', protocol: 'socket.io' },
   { name: 'bun', protocol: 'plain', prepare: prepareBun, command: (place) => listening(bunFile(), [`${PEERS}bun.js`])(place) },
   { name: 'rocket', protocol: 'plain', prepare: prepareRocket, command: listening(rocketFile, []) },

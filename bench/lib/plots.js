@@ -17,6 +17,7 @@ const COLOURS = {
   'fanfare-tokens': '#f4a8ae',
   'fastify-websocket': '#57606a',
   ws: '#9aa4af',
+  floor: '#c9d1d9',
   'socket.io': '#1f6feb',
   bun: '#e3a008',
   rocket: '#8250df',
