@@ -6,10 +6,11 @@ import type { Broker, BrokerListener, History, HistoryQuery, Member, PresenceCha
 import { newEpoch } from './epoch.ts'
 import { Feed } from './feed.ts'
 import { historyOf } from './history.ts'
+import { Availability, available, type Log } from './redis/availability.ts'
 import { decodeHeard, decodeHistory, positionOf, type HistoryReply } from './redis/codec.ts'
 import { Hearing } from './redis/hearing.ts'
 import { Keys } from './redis/keys.ts'
-import { CLOSED, RedisLink, type ScriptName } from './redis/link.ts'
+import { RedisLink, type ScriptName } from './redis/link.ts'
 import { Outbox, type Outgoing } from './redis/outbox.ts'
 import { within } from './redis/within.ts'
 import { parseRedisUrl, type RedisPlace } from './redis-url.ts'
@@ -32,19 +33,13 @@ const JOIN_TIMEOUT_MS = 2000
 
 type RedisSettings = Pick<PluginSettings, 'redisUrl' | 'redisPrefix' | 'redisShardedPubsub'>
 
-/** Where the broker reports its troubles. */
-interface Log {
-  info (sentence: string): void
-  warn (sentence: string): void
-}
-
 interface Followed { readonly feed: Feed, heard: boolean, linger: NodeJS.Timeout | undefined, readonly onLive: (() => void)[] }
 
 /** The broker of a cluster: Redis orders, stores and passes on; what it loses on the way to this node is fetched again. */
 export class RedisBroker implements Broker {
   readonly name = 'Redis'
   readonly shared = true
-  readonly #log: Log
+  readonly #availability: Availability
   readonly #sharded: RedisSettings['redisShardedPubsub']
   readonly #keys: Keys
   readonly #place: RedisPlace
@@ -55,22 +50,21 @@ export class RedisBroker implements Broker {
   #link!: RedisLink
   #hearing!: Hearing
   #timer: NodeJS.Timeout | undefined
-  #reason: string | undefined = 'it has not answered yet'
-  #awaySince: number | undefined
   #closed = false
 
   constructor ({ redisUrl, redisPrefix, redisShardedPubsub }: RedisSettings, log: Log) {
     this.#place = parseRedisUrl(redisUrl) as RedisPlace
     this.#keys = new Keys(redisPrefix, this.#place.db)
     this.#sharded = redisShardedPubsub
-    this.#log = log
+    this.#availability = new Availability(log)
     // Of two calls to a cluster the first may be sent on to another server, and come second.
     const underWay = this.#place.kind === 'cluster' ? 1 : CALLS_UNDER_WAY
     this.#outbox = new Outbox((channel, batch, timeoutMs) => this.#send(channel, batch, timeoutMs), underWay)
   }
 
   get trouble (): string | undefined {
-    return this.#reason === undefined ? undefined : `Redis is away: ${this.#reason}`
+    const { reason } = this.#availability
+    return reason === undefined ? undefined : `Redis is away: ${reason}`
   }
 
   async start (listener: BrokerListener): Promise<void> {
@@ -106,7 +100,7 @@ export class RedisBroker implements Broker {
   }
 
   publish (channel: string, publication: Publication, options: PublishOptions): Promise<Position> {
-    if (!this.#link.up) return Promise.reject(fanfareError('FANFARE_UNAVAILABLE', this.#reason ?? 'not connected'))
+    if (!this.#link.up) return Promise.reject(fanfareError('FANFARE_UNAVAILABLE', this.#availability.reason ?? 'not connected'))
     return this.#outbox.publish(channel, publication, options)
   }
 
@@ -120,7 +114,8 @@ export class RedisBroker implements Broker {
     clearTimeout(followed.linger)
     followed.linger = undefined
     if (followed.heard && followed.feed.live) return
-    if (this.#reason !== undefined) return Promise.reject(fanfareError('FANFARE_UNAVAILABLE', this.#reason))
+    const { reason } = this.#availability
+    if (reason !== undefined) return Promise.reject(fanfareError('FANFARE_UNAVAILABLE', reason))
     const { heard, onLive } = followed
     const live = new Promise<void>((resolve) => onLive.push(resolve))
     // Somebody else may be fetching, who does not know who waits here.
@@ -234,26 +229,10 @@ export class RedisBroker implements Broker {
   }
 
   #noteUp (): void {
-    if (this.#reason === undefined || !this.#link.up || !this.#hearing.up) return
-    if (this.#awaySince !== undefined) this.#log.info(`Redis is back after ${((performance.now() - this.#awaySince) / 1000).toFixed(1)} s`)
-    this.#reason = undefined
-    this.#awaySince = undefined
-    this.#listener.reachable()
+    if (this.#link.up && this.#hearing.up && this.#availability.up()) this.#listener.reachable()
   }
 
   #noteDown (reason: string): void {
-    if (this.#closed) return
-    if (this.#awaySince === undefined) this.#log.warn(`Redis is away: ${reason}. Trying again until it is back`)
-    this.#awaySince ??= performance.now()
-    // An error says more than the end of the connection that comes after it.
-    if (this.#reason === undefined || reason !== CLOSED) this.#reason = reason
-  }
-}
-
-async function available<Result> (work: Promise<Result>): Promise<Result> {
-  try {
-    return await work
-  } catch (error) {
-    throw fanfareError('FANFARE_UNAVAILABLE', (error as Error).message)
+    if (!this.#closed) this.#availability.down(reason)
   }
 }
