@@ -28,6 +28,7 @@ interface Joined { readonly gaps: number, readonly doubles: number, readonly ear
  * one after the other.
  *
  * @returns nothing if the node did not take it, or asked to come back later
+ * @throws if it is stuck
  */
 async function join (wsUrl: string, recorder: Recorder, publishers: readonly Publisher[]): Promise<Joined | undefined> {
   const [kind] = shuffled(['plain', 'history', 'since'] as const)
@@ -49,13 +50,17 @@ async function join (wsUrl: string, recorder: Recorder, publishers: readonly Pub
       if (publication.offset >= enough && heard.length >= least) resolve()
     })
   })
-  const closed = new Promise<true>((resolve) => ws.on('close', () => resolve(true)))
   ws.on('error', () => {})
-  const stuck = setTimeout(() => {
-    recorder.fault(`${kind}, ${amount} of ${before}: stuck in state ${ws.readyState}; heard ${heard.length}, the last at ${heard.at(-1)?.offset}, waits for ${enough}, the end is ${recorder.end}`)
+  let stuck = ''
+  const patience = setTimeout(() => {
+    stuck = `${kind}, ${amount} of ${before}: stuck in state ${ws.readyState}; heard ${heard.length}, the last at ${heard.at(-1)?.offset}, waits for ${enough}, the end is ${recorder.end}`
     ws.terminate()
   }, STUCK_MS)
-  ws.on('close', () => clearTimeout(stuck))
+  const closed = new Promise((resolve) => ws.on('close', resolve)).then(() => {
+    clearTimeout(patience)
+    if (stuck !== '') throw new Error(stuck)
+    return true
+  })
   if (await Promise.race([closed, once(ws, 'open').catch(() => {})]) === true) return
   const ms = performance.now() - startedAt
   const firstSent = publishers.map(({ next }) => next)
