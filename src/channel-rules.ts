@@ -6,7 +6,7 @@ import { SettingError } from './errors.ts'
 import { ChannelRules, type ChannelRule as HubRule } from './hub/channel-rules.ts'
 import { permissions, type Permissions } from './hub/permissions.ts'
 import type { Publication } from './hub/publication.ts'
-import { isTooDeep, MAX_JSON_DEPTH } from './json-depth.ts'
+import { depthRefusal } from './json-depth.ts'
 
 const permission = Type.Enum(permissions)
 
@@ -79,7 +79,8 @@ function refusalBy (validate: Validate): (publication: Publication) => string | 
   return (publication) => {
     if (publication.kind === 'binary') return 'it is binary, and should be JSON'
     const text = publication.data.toString()
-    if (isTooDeep(text)) return `it is nested deeper than ${MAX_JSON_DEPTH} levels`
+    const refusal = depthRefusal(text)
+    if (refusal !== undefined) return refusal
     let value: unknown
     try {
       value = JSON.parse(text)

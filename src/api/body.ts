@@ -1,6 +1,6 @@
 import secureParse from 'secure-json-parse'
 import { fanfareError } from '../errors.ts'
-import { isTooDeep, MAX_JSON_DEPTH } from '../json-depth.ts'
+import { depthRefusal } from '../json-depth.ts'
 import { MAX_ENTRIES } from './method.ts'
 
 /**
@@ -30,7 +30,8 @@ export function commandsIn (text: string | undefined): unknown[] {
 }
 
 function parse (text: string): unknown {
-  if (isTooDeep(text)) throw fanfareError('FANFARE_BAD_JSON', `it is nested deeper than ${MAX_JSON_DEPTH} levels`)
+  const refusal = depthRefusal(text)
+  if (refusal !== undefined) throw fanfareError('FANFARE_BAD_JSON', refusal)
   try {
     return secureParse(text)
   } catch (error) {

@@ -39,15 +39,16 @@ async function join (wsUrl: string, recorder: Recorder, publishers: readonly Pub
   const startedAt = performance.now()
   const ws = new WebSocket(`${wsUrl}?channel=x&positions=true${query}`, { perMessageDeflate: false })
   const heard: Heard[] = []
-  // Plainly there is nothing to hear but what is live.
-  const least = kind === 'plain' ? LIVE : amount
   let enough = Infinity
+  let firstSent: readonly string[] = []
+  // Plainly: what was published first once it was open, by whichever publisher, says where it had to begin at the latest.
+  const isEnough = (): boolean => kind === 'plain' ? firstSent.every((id) => recorder.offsetOf(id) !== undefined) : heard.length >= amount
   const whole = new Promise<void>((resolve) => {
     ws.on('message', (data: Buffer) => {
       const publication = JSON.parse(data.toString()) as Heard
       heard.push(publication)
       recorder.note(publication.data, publication, `joined with ${kind}`)
-      if (publication.offset >= enough && heard.length >= least) resolve()
+      if (publication.offset >= enough && isEnough()) resolve()
     })
   })
   ws.on('error', () => {})
@@ -63,7 +64,7 @@ async function join (wsUrl: string, recorder: Recorder, publishers: readonly Pub
   })
   if (await Promise.race([closed, once(ws, 'open').catch(() => {})]) === true) return
   const ms = performance.now() - startedAt
-  const firstSent = publishers.map(({ next }) => next)
+  firstSent = publishers.map(({ next }) => next)
   enough = recorder.end + LIVE
   if (await Promise.race([closed, whole]) === true) return
   ws.terminate()
