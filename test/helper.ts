@@ -108,3 +108,8 @@ export async function refusal (url: string, options: ClientOptions = {}, protoco
 export async function until (holds: () => boolean | Promise<boolean>): Promise<void> {
   while (!await holds()) await new Promise((resolve) => setTimeout(resolve, 5))
 }
+
+/** The value that so large a share of the values does not exceed: 0.5 is the median; NaN of none. */
+export function percentile (values: readonly number[], share: number): number {
+  return values.toSorted((a, b) => a - b)[Math.floor(values.length * share)] ?? NaN
+}

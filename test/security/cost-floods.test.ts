@@ -1,7 +1,6 @@
-import { spawn } from 'node:child_process'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import { connect, until } from '../helper.ts'
+import { connect, percentile, until } from '../helper.ts'
 import { frame, openRaw, type RawWebSocket } from '../raw-websocket.ts'
 import { startProbed, type Probed } from './probed.ts'
 
@@ -92,19 +91,8 @@ t.test(`100 attackers send ${PINGS} pings each (a million with FANFARE_FULL=1) a
 })
 
 const RATE = 200
-const FLOOD_MS = 2000
-
-/** Sends 10,000 messages a second until the process is killed. */
-const flooder = (url: string): string => `
-  const ws = new (require('ws').WebSocket)('${url}', { perMessageDeflate: false })
-  let sent = 0
-  ws.on('open', () => {
-    const from = performance.now()
-    setInterval(() => {
-      while (sent < (performance.now() - from) * 10) { ws.send('x'.repeat(100)); sent++ }
-      console.log(sent)
-    }, 10)
-  })`
+const WINDOWS = 5
+const WINDOW_MS = 1500
 
 t.test('10,000 messages/s from one client with MESSAGE_RATE: it is slowed, the p99 of others at most doubles', async (t) => {
   const server = await startProbed(t, { MESSAGE_RATE: String(RATE), HISTORY_SIZE: '0' })
@@ -113,26 +101,48 @@ t.test('10,000 messages/s from one client with MESSAGE_RATE: it is slowed, the p
   // As many a second as it may send.
   async function p99 (): Promise<number> {
     const times: number[] = []
-    for (const end = performance.now() + FLOOD_MS; performance.now() < end;) {
+    for (const end = performance.now() + WINDOW_MS; performance.now() < end;) {
       const from = performance.now()
       healthy.ws.send('x')
       await healthy.hears(healthy.heard.length + 1)
       times.push(performance.now() - from)
       await until(() => performance.now() > from + 1000 / RATE)
     }
-    return times.toSorted((a, b) => a - b)[Math.floor(times.length * 0.99)] as number
+    return percentile(times, 0.99)
   }
-  const before = await p99()
-  const attacker = spawn(process.execPath, ['-e', flooder(`${server.wsUrl}?channel=flood&echo=false`)], { stdio: ['ignore', 'pipe', 'inherit'] })
-  t.teardown(() => attacker.kill('SIGKILL'))
+  const starts: number[] = []
   let sent = 0
-  attacker.stdout.on('data', (text) => { sent = Number(String(text).trim().split('\n').at(-1)) })
-  await listener.hears(1)
-  const from = performance.now()
-  const during = await p99()
-  const most = RATE * (performance.now() - from) / 1000 + 2 * RATE
-  t.comment(`${sent} messages sent, ${listener.heard.length} let through of at most ${most.toFixed(0)}; p99 of another client ${before.toFixed(1)} ms before, ${during.toFixed(1)} ms meanwhile`)
-  t.ok(sent > 10_000 && listener.heard.length <= most, `${listener.heard.length} of ${sent} messages were let through`)
+  async function flooded (): Promise<number> {
+    // In this process and ready made, as what an attacker costs its own machine is not the server's.
+    const hundred = Buffer.concat(Array(100).fill(frame({ opcode: TEXT, payload: Buffer.alloc(100, String(starts.length)) })))
+    const { socket } = await openRaw(t, server.port, '/ws?channel=flood&echo=false')
+    const from = performance.now()
+    starts.push(from)
+    let count = 0
+    const timer = setInterval(() => {
+      for (; count < (performance.now() - from) * 10; count += 100) socket.write(hundred)
+    }, 10)
+    await listener.hears(listener.heard.length + 1)
+    const result = await p99()
+    clearInterval(timer)
+    socket.destroy()
+    sent += count
+    return result
+  }
+  // In turns, as other processes of the machine come and go.
+  const quiet: number[] = []
+  const attacked: number[] = []
+  for (let window = 0; window < WINDOWS; window++) {
+    quiet.push(await p99())
+    attacked.push(await flooded())
+  }
+  const [before, during] = [percentile(quiet, 0.5), percentile(attacked, 0.5)]
+  // What the server had read of an attacker that is gone follows at the same rate.
+  const end = performance.now()
+  const through = starts.map((_start, number) => listener.heard.filter(({ data }) => data.toString('latin1', 0, 1) === String(number)).length)
+  const excess = through.map((count, number) => count - 2 * RATE - RATE * (end - (starts[number] as number)) / 1000)
+  t.comment(`${sent} messages sent, ${through.join(' + ')} let through; p99 of another client ${before.toFixed(1)} ms without, ${during.toFixed(1)} ms meanwhile (medians of ${WINDOWS})`)
+  t.ok(sent > WINDOWS * WINDOW_MS * 9 && Math.max(...excess) <= 0, `of ${sent} messages ${listener.heard.length} were let through`)
   // Below that the other processes of the machine say more than the server.
   t.ok(during <= Math.max(2 * before, 10), `the p99 went from ${before.toFixed(1)} to ${during.toFixed(1)} ms`)
   await isAlive(t, server)
