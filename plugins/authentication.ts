@@ -4,7 +4,7 @@ import { originGuard } from '../src/auth/origin.ts'
 import { tokenOfRequest } from '../src/auth/token-of-request.ts'
 import { TokenVerifier } from '../src/auth/token-verifier.ts'
 import { isOpen, type PluginSettings } from '../src/config.ts'
-import type { Admission, Wish } from '../src/hub/access-api.ts'
+import type { Admission } from '../src/hub/access-api.ts'
 import type { Grant, Identity, Peer } from '../src/hub/connection.ts'
 
 const MIN_SECRET_BYTES = 32
@@ -21,9 +21,9 @@ declare module 'fastify' {
      * Makes the hook of a route whose requests become connections: lets the connection manager say whether this one may.
      * After `app.identify`.
      *
-     * @param wishOf what a request asks for
+     * @param wishOf what a request asks for: one channel, several or none, and whether what was published before
      */
-    admit: <Request extends FastifyRequest>(wishOf: (request: Request) => Omit<Wish, 'headers'>) => (request: Request, reply: FastifyReply, done: (error?: Error) => void) => void
+    admit: <Request extends FastifyRequest>(wishOf: (request: Request) => { channel?: string | string[] | undefined, history: boolean }) => (request: Request, reply: FastifyReply, done: (error?: Error) => void) => void
     /** The hook before its handler: between the last check and `open` no other connection may come in. */
     prepare: (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
     /**
@@ -64,8 +64,9 @@ async function authentication (app: FastifyInstance, settings: PluginSettings): 
 
   app.decorate('admit', (wishOf) => (request, reply, done) => {
     // Without spreading: on the way of every connect that is a tenth of our part of it.
-    const { channels, history } = wishOf(request)
-    const wish = { channels: channels.length > 1 ? Array.from(new Set(channels)) : channels, history, headers: request.headers }
+    const { channel = [], history } = wishOf(request)
+    const named = typeof channel === 'string' ? [channel] : channel
+    const wish = { channels: named.length > 1 ? Array.from(new Set(named)) : named, history, headers: request.headers }
     app.connections.admit(request.peer as Peer, wish, (refusal, admission) => {
       request.admission = admission ?? null
       done(shown(refusal, reply))

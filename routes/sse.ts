@@ -81,7 +81,7 @@ const sse: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { allowedOrig
     config: { connects: true },
     preValidation: app.identify,
     preHandler: [
-      app.admit(({ query: { channel = [], history } }: FastifyRequest<{ Querystring: Query }>) => ({ channels: typeof channel === 'string' ? [channel] : channel, history: history > 0 })),
+      app.admit(({ query: { channel, history } }: FastifyRequest<{ Querystring: Query }>) => ({ channel, history: history > 0 })),
       async (request) => {
         const { channels, peer } = request.admission as Admission
         const refusal = idRefusal(channels)

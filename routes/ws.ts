@@ -28,7 +28,7 @@ const ws: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { compressionT
     schema: { querystring },
     preValidation: app.identify,
     preHandler: [
-      app.admit(({ query: { channel = [], history, since } }: FastifyRequest<{ Querystring: Query }>) => ({ channels: typeof channel === 'string' ? [channel] : channel, history: Boolean(history) || since !== undefined })),
+      app.admit(({ query: { channel, history, since } }: FastifyRequest<{ Querystring: Query }>) => ({ channel, history: Boolean(history) || since !== undefined })),
       app.prepare
     ]
   }, (socket, request) => {
