@@ -1,6 +1,6 @@
 /** How the bytes of one connection travel. The hub calls it, and knows nothing else of the wire. */
 export interface Transport {
-  /** Bytes that wait in this process because the peer does not take them; 0 once closing has begun. */
+  /** Bytes that wait in this process because the peer does not take them; of no meaning once closing has begun. */
   readonly bufferedBytes: number
 
   /** Sends bytes that an encoding made for this kind of transport; does nothing once closing has begun. */
