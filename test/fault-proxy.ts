@@ -13,6 +13,9 @@ export class FaultProxy {
   /** Which of the messages of Redis's Pub/Sub are lost on the way; none by default. */
   drops: ((number: number) => boolean) | undefined
   dropped = 0
+  /** Whether answers of Redis wait for `release`; messages of its Pub/Sub do not. Needs `drops`. */
+  holds = false
+  readonly held: { readonly reply: Buffer, readonly to: Socket }[] = []
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #messages = 0
@@ -36,6 +39,13 @@ export class FaultProxy {
   reset (): void {
     // One that is just being ended cannot be reset: Node 20 would leave it half closed, and never exit.
     for (const socket of this.#sockets) socket.writableEnded ? socket.destroy() : socket.resetAndDestroy()
+  }
+
+  /** Lets all that was held go on, in one piece for each connection. */
+  release (): void {
+    this.holds = false
+    const held = this.held.splice(0)
+    for (const to of new Set(held.map((piece) => piece.to))) this.#pass(Buffer.concat(held.filter((piece) => piece.to === to).map(({ reply }) => reply)), to)
   }
 
   stop (): void {
@@ -68,6 +78,7 @@ export class FaultProxy {
         at = end
         const isMessage = /^[>*]3\r\n\$[78]\r\ns?message\r\n/.test(reply.toString('latin1', 0, 24))
         if (isMessage && this.drops(this.#messages++)) this.dropped++
+        else if (this.holds && !isMessage) this.held.push({ reply, to: client })
         else this.#pass(reply, client)
       }
       rest = all.subarray(at)

@@ -140,7 +140,10 @@ export class RedisBroker implements Broker {
       // Only the end of a history can be ahead of what is delivered.
       if (!feed || query.limit === 0 || query.reverse || feed.reached(position)) return history
       if (publications.length > 0 && publications.at(-1)?.position?.offset !== position.offset) return history
-      if (!feed.offer({ epoch: position.epoch, publications }) || !feed.reached(position)) await feed.fetch()
+      if (feed.offer({ epoch: position.epoch, publications }) && feed.reached(position)) return history
+      await feed.fetch()
+      // What was being fetched already may have been read before this history; what is fetched now is not.
+      if (!feed.reached(position)) await feed.fetch()
       return history
     })())
   }

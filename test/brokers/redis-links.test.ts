@@ -99,6 +99,24 @@ t.test('who joins while what somebody else has missed is fetched is let in when 
   t.same(node.texts('x'), ['m0'])
 })
 
+t.test('a history is never ahead of what the node delivers: not either where what was missed was being fetched, a moment before', async (t) => {
+  const { proxy, node, other } = await setUp(t)
+  // The second comes without the first, so that the node fetches.
+  proxy.drops = (number) => number !== 1
+  proxy.holds = true
+  await other.publish('x', 'm0')
+  await other.publish('x', 'm1')
+  await until(() => proxy.held.length === 1)
+  await other.publish('x', 'm2')
+  const reading = node.broker.history('x', { last: 3, limit: 100 })
+  await until(() => proxy.held.length === 2)
+  // Both answers come in one piece, and the history is looked at before the fetch has quite ended.
+  proxy.release()
+  const { publications } = await reading
+  t.equal(publications.length, 3)
+  t.same(node.texts('x'), ['m0', 'm1', 'm2'], 'else who joins with this history would get the last one twice')
+})
+
 t.test('a slow Redis costs time and no more', async (t) => {
   const { proxy, node, other } = await setUp(t)
   await other.broker.subscribe('x')
