@@ -21,7 +21,7 @@ declare module 'fastify' {
      * Makes the hook of a route whose requests become connections: lets the connection manager say whether this one may.
      * After `app.identify`.
      *
-     * @param wishOf what a request asks for: one channel, several or none, and whether what was published before
+     * @param wishOf what a request asks for: one channel, several or none, and whether it wants what was published before
      */
     admit: <Request extends FastifyRequest>(wishOf: (request: Request) => { channel?: string | string[] | undefined, history: boolean }) => (request: Request, reply: FastifyReply, done: (error?: Error) => void) => void
     /** The hook before its handler: between the last check and `open` no other connection may come in. */
