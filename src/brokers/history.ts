@@ -1,12 +1,18 @@
 import type { Position, Publication } from '../hub/publication.ts'
 import type { History, HistoryQuery } from './broker.ts'
 
+/** Publications by offset, such as an array of them. */
+export interface Sequence {
+  readonly length: number
+  at (index: number): Publication | undefined
+}
+
 /** What a broker has of a channel. */
 export interface Stream {
   /** Where the channel stands. */
   readonly position: Position
-  /** The stored publications, or the part of them that matters, by offset. */
-  readonly publications: readonly Publication[]
+  /** The stored publications, or the part of them that matters. */
+  readonly publications: Sequence
   /**
    * Earlier epochs, the latest first, and the offset up to which each of them is still true: when a server comes back
    * with its data, or another takes its place, what it has of an epoch is what that epoch began with.
@@ -23,12 +29,18 @@ export function historyOf (stream: Stream, query: HistoryQuery): History {
 }
 
 function select ({ publications, position: { offset } }: Stream, { last, limit, reverse, maxBytes = Infinity }: HistoryQuery, from: number | undefined): Publication[] {
-  const after = last === undefined ? from : offset - last
-  let wanted = publications.filter(({ position }) => after === undefined || (reverse ? offsetOf(position) < after : offsetOf(position) > after))
-  if (reverse) wanted = wanted.toReversed()
+  const selected: Publication[] = []
+  const start = last === undefined ? from : offset - last
+  const end = reverse && start !== undefined ? indexFrom(publications, start) : publications.length
+  const [first, step] = reverse ? [end - 1, -1] : [start === undefined ? 0 : indexFrom(publications, start + 1), 1]
   let bytes = 0
-  const end = wanted.findIndex(({ data }, index) => index >= limit || ((bytes += data.length) > maxBytes && index > 0))
-  return wanted.slice(0, end === -1 ? wanted.length : end)
+  for (let index = first; index >= 0 && index < end && selected.length < limit; index += step) {
+    const publication = publications.at(index) as Publication
+    bytes += publication.data.length
+    if (bytes > maxBytes && selected.length > 0) break
+    selected.push(publication)
+  }
+  return selected
 }
 
 // Which offset a position of an earlier epoch has now; none if it is of no known epoch, or what it counts was lost.
@@ -43,9 +55,21 @@ function placeOf ({ position, earlier = [] }: Stream, { epoch, offset }: Positio
 
 // Whether everything after an offset is there: what is stored has no holes, so that its beginning tells.
 function reaches ({ position, publications }: Stream, from: number): boolean {
-  return from === position.offset || publications.some((publication) => offsetOf(publication.position) === from + 1)
+  return from === position.offset || offsetAt(publications, indexFrom(publications, from + 1)) === from + 1
 }
 
-function offsetOf (position: Position | undefined): number {
-  return position?.offset ?? 0
+// Index of the first with this offset or a later one. Whoever comes back asks for it, and many may come back at once to a
+// channel that keeps much: looking at all of 50,000 took 2 ms a time, so that 200 clients never caught up.
+function indexFrom (publications: Sequence, offset: number): number {
+  let [low, high] = [0, publications.length]
+  while (low < high) {
+    const middle = (low + high) >>> 1
+    if (offsetAt(publications, middle) < offset) low = middle + 1
+    else high = middle
+  }
+  return low
+}
+
+function offsetAt (publications: Sequence, index: number): number {
+  return publications.at(index)?.position?.offset ?? 0
 }

@@ -1,3 +1,4 @@
+import Denque from 'denque'
 import { LRUCache } from 'lru-cache'
 import type { Position, Publication } from '../hub/publication.ts'
 import type { Broker, BrokerListener, History, HistoryQuery, Member, PresenceChange, PublishOptions } from './broker.ts'
@@ -17,7 +18,8 @@ const SWEEP_MS = 10_000
 /** Where a channel stands; changed in place, as one lookup costs less than two. */
 interface Numbering { readonly epoch: string, offset: number }
 
-interface Stored { readonly publications: Publication[], bytes: number }
+// An array would be moved as a whole for each publication beyond the limit: 460 us with 100,000.
+interface Stored { readonly publications: Denque<Publication>, bytes: number }
 
 /** The broker of a node that is alone: the order of a channel is the order of the calls. */
 export class MemoryBroker implements Broker {
@@ -86,7 +88,9 @@ export class MemoryBroker implements Broker {
   unsubscribe (): void {}
 
   async history (channel: string, query: HistoryQuery): Promise<History> {
-    return historyOf({ position: this.#position(channel), publications: this.#histories.get(channel)?.publications ?? [] }, query)
+    const stored = this.#histories.get(channel)?.publications
+    const publications = stored ? { length: stored.length, at: (index: number) => stored.peekAt(index) } : []
+    return historyOf({ position: this.#position(channel), publications }, query)
   }
 
   async removeHistory (channel: string): Promise<void> {
@@ -124,13 +128,12 @@ export class MemoryBroker implements Broker {
   }
 
   #store (channel: string, { kind, data, from, tags, position }: Publication, size: number, ttl: number): void {
-    const { publications, bytes } = this.#histories.get(channel) ?? { publications: [], bytes: 0 }
+    const { publications, bytes } = this.#histories.get(channel) ?? { publications: new Denque(), bytes: 0 }
     const stored = { publications, bytes }
     // A copy of its own: what comes from a socket is a piece of a chunk of up to 64 KiB, which would be kept with it.
     publications.push({ kind, data: Buffer.from(data), from, tags, position })
     stored.bytes += data.length + OVERHEAD_BYTES
-    const surplus = publications.length - size
-    if (surplus > 0) for (const { data } of publications.splice(0, surplus)) stored.bytes -= data.length + OVERHEAD_BYTES
+    while (publications.length > size) stored.bytes -= (publications.shift()?.data.length ?? 0) + OVERHEAD_BYTES
     this.#histories.set(channel, stored, { ttl: ttl * 1000 })
   }
 }
