@@ -4,12 +4,15 @@ import { runOne } from '../lib/run-one.js'
 import { scenarios, small } from '../lib/scenarios.js'
 import { server } from './server.js'
 
+// More than one message to each of the 40 receivers; how many come within 0.3 s is a matter of the machine.
+const ENOUGH = 40
+
 const scenario = (/** @type {string} */ key) => small(scenarios.find((one) => one.key === key).cases[0])
 
 test('a faultless server passes', async () => {
   const { failures, delivered } = await runOne(server('faulty-server', 'plain', { FAULT: 'none' }), scenario('b'))
   assert.deepEqual(failures, [])
-  assert.ok(delivered > 1000)
+  assert.ok(delivered > ENOUGH)
 })
 
 for (const [fault, message] of [
@@ -32,6 +35,6 @@ for (const key of ['a', 'b', 'c', 'd']) {
   test(`the Centrifuge protocol, scenario ${key}`, async () => {
     const { failures, delivered } = await runOne(server('centrifuge-server', 'centrifuge'), scenario(key))
     assert.deepEqual(failures, [])
-    assert.ok(delivered > 1000)
+    assert.ok(delivered > ENOUGH)
   })
 }
