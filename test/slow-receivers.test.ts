@@ -46,7 +46,7 @@ function open (port: number, onBytes: (count: number) => void): Promise<Counter>
 const megabytesOf = (pid: number, key: string): number => Number(new RegExp(`${key}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024
 
 t.test('100 of 1,000 receivers stop reading under full broadcast, three times: each is cut, memory stays bounded, the others lose nothing', async (t) => {
-  const { child, url } = await startProcess(t, { PING_INTERVAL: '86400', NODE_OPTIONS: '' })
+  const { child, url } = await startProcess(t, { PING_INTERVAL: '86400', PONG_TIMEOUT: '86400', NODE_OPTIONS: '' })
   const pid = child.pid as number
   const port = Number(new URL(url).port)
   const connections = async (): Promise<number> => (await (await fetch(`${url}/health/ready`)).json() as { connections: number }).connections
