@@ -133,7 +133,9 @@ export class MemoryBroker implements Broker {
     // A copy of its own: what comes from a socket is a piece of a chunk of up to 64 KiB, which would be kept with it.
     publications.push({ kind, data: Buffer.from(data), from, tags, position })
     stored.bytes += data.length + OVERHEAD_BYTES
-    while (publications.length > size) stored.bytes -= (publications.shift()?.data.length ?? 0) + OVERHEAD_BYTES
-    this.#histories.set(channel, stored, { ttl: ttl * 1000 })
+    // A history that alone were too large the cache would forget as a whole.
+    while (publications.length > size || stored.bytes > this.#histories.maxSize) stored.bytes -= (publications.shift()?.data.length ?? 0) + OVERHEAD_BYTES
+    if (publications.length > 0) this.#histories.set(channel, stored, { ttl: ttl * 1000 })
+    else this.#histories.delete(channel)
   }
 }

@@ -19,6 +19,19 @@ t.test('all histories together take no more than they may, and those that give w
   t.equal((await node.broker.history('c0', { limit: 10, since: { ...position, offset: 3 } })).continuous, false)
 })
 
+t.test('of one that alone would take more than all histories may, the oldest publications give way and no others', async (t) => {
+  const node = await new Node(new MemoryBroker(100_000)).start(t)
+  for (let offset = 1; offset <= 100; offset++) {
+    const position = await node.publish('large', 'x'.repeat(5000), { historySize: 1000 })
+    const { publications, continuous } = await node.broker.history('large', { limit: Infinity, since: { ...position, offset: Math.max(0, offset - 19) } })
+    if (!continuous || publications.length !== Math.min(offset, 19)) t.fail(`after ${offset}: ${publications.length} are kept`)
+  }
+  await node.publish('large', 'x'.repeat(100_000), { historySize: 1000 })
+  t.same((await node.broker.history('large', { limit: Infinity })).publications, [], 'there is no room for a larger one')
+  const after = await node.publish('large', 'x', { historySize: 1000 })
+  t.same((await node.broker.history('large', { limit: Infinity })).publications.map(({ position }) => position), [after])
+})
+
 t.test('a channel that was forgotten begins in another epoch, one that nobody published to does not', async (t) => {
   const node = await new Node(new MemoryBroker(1e7)).start(t)
   const untouched = (await node.broker.history('untouched', { limit: 0 })).position
