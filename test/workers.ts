@@ -28,9 +28,12 @@ export async function startWorkers (t: Test, count: number, settings: NodeJS.Pro
     await until(() => said(sentence).length >= count)
     return said(sentence)
   }
-  await says(/^Workers share the port/)
+  const [all] = await says(/^Workers share the port/)
   // A worker that is not reaped by its parent would still count.
   const workers = (): number[] => said(/^Fanfare listens on/).map(({ pid }) => pid).filter(lives)
+  // What they say of themselves may come after what is said of them.
+  const expected = all?.msg.match(/\d+/g)?.length ?? 0
+  await until(() => workers().length >= expected)
   return { ...server, redis, primary: server.child.pid as number, said, says, workers }
 }
 
