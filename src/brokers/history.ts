@@ -29,15 +29,15 @@ export function historyOf (stream: Stream, query: HistoryQuery): History {
 }
 
 function select ({ publications, position: { offset } }: Stream, { last, limit, reverse, maxBytes = Infinity }: HistoryQuery, from: number | undefined): Publication[] {
+  const place = last === undefined ? from : offset - last
+  const begin = place === undefined || reverse ? 0 : indexFrom(publications, place + 1)
+  const end = place === undefined || !reverse ? publications.length : indexFrom(publications, place)
   const selected: Publication[] = []
-  const start = last === undefined ? from : offset - last
-  const end = reverse && start !== undefined ? indexFrom(publications, start) : publications.length
-  const [first, step] = reverse ? [end - 1, -1] : [start === undefined ? 0 : indexFrom(publications, start + 1), 1]
   let bytes = 0
-  for (let index = first; index >= 0 && index < end && selected.length < limit; index += step) {
-    const publication = publications.at(index) as Publication
+  for (let count = 0; count < Math.min(limit, end - begin); count++) {
+    const publication = publications.at(reverse ? end - 1 - count : begin + count) as Publication
     bytes += publication.data.length
-    if (bytes > maxBytes && selected.length > 0) break
+    if (bytes > maxBytes && count > 0) break
     selected.push(publication)
   }
   return selected
