@@ -3,7 +3,8 @@ import { connect as http2Connect } from 'node:http2'
 import fastify from 'fastify'
 import t from 'tap'
 import fanfare from '../../src/app.ts'
-import { build, connect, start, until } from '../helper.ts'
+import { build, connect, listen, start, until } from '../helper.ts'
+import { dial } from '../security/raw.ts'
 import { EventStreamParser, listenTo } from '../sse-client.ts'
 
 t.test('text, JSON and binary arrive in the order of publishing, whatever they hold', async (t) => {
@@ -58,10 +59,16 @@ t.test('the head tells caches and proxies to pass on everything at once', async 
 
 t.test('the timeouts of the server do not cut a running stream', async (t) => {
   const timeouts = { requestTimeout: 200, connectionTimeout: 200, keepAliveTimeout: 200, handlerTimeout: 200, http: { connectionsCheckingInterval: 50 } }
-  const { app, url } = await start(t, {}, timeouts)
+  const app = await build(t, {}, timeouts)
+  app.get('/never', () => new Promise(() => {}))
+  const { url } = await listen(app)
   const client = await listenTo(t, `${url}/sse`)
-  // Nothing can be waited for here but the time in which nothing happens.
-  await new Promise((resolve) => setTimeout(resolve, 600))
+  // Each of them is cut, one after the other: the stream has lived through all of the timeouts by then.
+  for (const request of ['GET /health', 'GET /never HTTP/1.1\r\nHost: a\r\n\r\n', 'GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n']) {
+    const socket = dial(url)
+    socket.resume().write(request)
+    await once(socket, 'close')
+  }
   await app.connections.publish('broadcast', 'still there')
   t.same(await client.hears(1), ['still there'])
 })
