@@ -14,6 +14,8 @@ const MAX_IDEMPOTENCY_KEYS = 100_000
 // What a stored publication takes beside its data.
 const OVERHEAD_BYTES = 200
 const SWEEP_MS = 10_000
+// How old the caches' idea of the time may be. With their default, 1 ms, nearly every publication starts two timers.
+const CLOCK_MS = 100
 
 /** Where a channel stands; changed in place, as one lookup costs less than two. */
 interface Numbering { readonly epoch: string, offset: number }
@@ -29,13 +31,14 @@ export class MemoryBroker implements Broker {
   readonly #positions = new LRUCache<string, Numbering>({
     max: MAX_POSITIONS,
     ttl: POSITION_TTL_MS,
+    ttlResolution: CLOCK_MS,
     updateAgeOnGet: true,
     // A channel that was forgotten begins anew, and must not look like the one before.
     dispose: (_position, _channel, reason) => { if (reason !== 'set') this.#epoch = newEpoch() }
   })
 
   readonly #histories: LRUCache<string, Stored>
-  readonly #published = new LRUCache<string, Position>({ max: MAX_IDEMPOTENCY_KEYS, ttl: IDEMPOTENCY_TTL_MS })
+  readonly #published = new LRUCache<string, Position>({ max: MAX_IDEMPOTENCY_KEYS, ttl: IDEMPOTENCY_TTL_MS, ttlResolution: CLOCK_MS })
   readonly #members = new Map<string, Map<string, Member>>()
   readonly #sweep: NodeJS.Timeout
   /** Of channels that nothing is known of. */
@@ -44,7 +47,7 @@ export class MemoryBroker implements Broker {
 
   /** @param maxHistoryBytes that the histories of all channels take; the idlest channels' give way */
   constructor (maxHistoryBytes: number) {
-    this.#histories = new LRUCache({ maxSize: maxHistoryBytes, sizeCalculation: ({ bytes }) => bytes })
+    this.#histories = new LRUCache({ maxSize: maxHistoryBytes, ttlResolution: CLOCK_MS, sizeCalculation: ({ bytes }) => bytes })
     this.#sweep = setInterval(() => {
       this.#histories.purgeStale()
       this.#positions.purgeStale()
