@@ -15,6 +15,11 @@ t.test('a smoke run of the benchmark ends well: every receiver got every message
   t.match(stdout, /CPU us\/delivery/)
 })
 
+t.test('a smoke run of the scenario of receivers that stop reading ends well: all are cut, the others lose nothing', async (t) => {
+  const { stderr } = await run(process.execPath, ['bench/run.js', '--smoke', '--scenario', 'stalled', '--peer', 'fanfare'], { env })
+  t.match(stderr, /stalled fanfare 1: .* ms while some did not read, grown by [\d.]+ MiB/)
+})
+
 t.test('its load generator finds out a server that loses, doubles, swaps or alters a message, or recovers wrongly', async (t) => {
   const { stdout } = await run('npm', ['test', '--prefix', 'bench'], { env })
   t.match(stdout, /^(#|ℹ) fail 0$/m)

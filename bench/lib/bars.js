@@ -35,6 +35,8 @@ export const bars = [
   { case: 'g', metric: 'memoryPerConnection', peer: 'fastify-websocket', limit: 1, below: true, text: 'less than @fastify/websocket' },
   { case: 'g', metric: 'idleShare', limit: 0.03, text: 'heartbeats at most 3 % of a core' },
   { case: 'h', metric: 'cpuPerConnection', peer: 'fastify-websocket', limit: 1.1, text: 'at most 1.1 x @fastify/websocket' },
+  { case: 'stalled', metric: 'p99Ratio', limit: 2, text: 'p99 of the others at most 2 x what it was' },
+  { case: 'stalled', metric: 'grownMiB', limit: 150, text: 'memory grows by at most 150 MiB' },
   { ...ratio('b', 'fanfare', 1.15, 'the Redis broker at most 1.15 x memory'), of: 'fanfare-redis' },
   { case: 'h', metric: 'cpuPerConnection', of: 'fanfare-tokens', peer: 'fanfare', limit: 1.15, text: 'tokens cost at most 15 % of a connect' },
   { ...ratio('b', 'fanfare', 1.05, 'permissions cost nothing that can be measured'), of: 'fanfare-tokens' },

@@ -49,6 +49,15 @@ const columns = {
     ...SHARES,
     NOTE
   ],
+  stalled: [
+    ['p99 ms before', (result) => figure(result.p99)],
+    ['p99 ms of the others', (result) => figure(result.p99Stalled)],
+    ['to before', (result) => `${figure(result.p99Ratio)} x`],
+    ['grown by MiB', (result) => figure(result.grownMiB)],
+    ['deliveries/s before', (result) => figure(result.deliveriesPerSecond)],
+    ...SHARES,
+    NOTE
+  ],
   cluster: [
     ['CPU us/delivery, all nodes', (result) => figure(result.cpuPerDelivery)],
     ['senders\' node', (result) => figure(result.publishingPerDelivery)],

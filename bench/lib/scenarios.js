@@ -77,6 +77,19 @@ export const scenarios = [
     }))
   },
   {
+    key: 'stalled',
+    cases: [{
+      name: 'stalled',
+      title: '1,000 receivers, 10 senders in lockstep, 4 KiB messages; then 100 stop reading',
+      job: { ...lockstep, receivers: 900, bytes: 4096, per: 'publications', stalled: { connections: 100, messages: 4000 } },
+      table: 'stalled',
+      peers: ['fanfare'],
+      // Who does not read answers no ping, and would be cut for that.
+      env: { PING_INTERVAL: '86400' },
+      smaller: { stalled: { connections: 4, messages: 4000 } }
+    }]
+  },
+  {
     key: 'cluster',
     cases: [
       { name: 'cluster-b', title: '2 nodes, 10 senders in lockstep on one, 1,000 receivers on the other', job: apart, table: 'cluster', ...CLUSTER },

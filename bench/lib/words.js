@@ -47,6 +47,7 @@ export function oneLine (result) {
   if (result.cpuPerPublication !== undefined) {
     parts.push(`${figure(result.cpuPerPublication)} us a publication`, `${figure(result.messagesPerSecond)} publications/s`)
   }
+  if (result.p99Ratio !== undefined) parts.push(`p99 ${figure(result.p99)} ms, and ${figure(result.p99Stalled)} ms while some did not read`, `grown by ${figure(result.grownMiB)} MiB`)
   if (result.commandsPerPublication !== undefined) parts.push(`${figure(result.commandsPerPublication)} commands a publication`)
   if (result.memoryPerConnection !== undefined) {
     parts.push(`${figure(result.memoryPerConnection / 1000)} kB a connection`, `idle ${figure(result.idleShare * 100)} % of a core`)

@@ -7,6 +7,7 @@ import { connectAll } from './connect-all.js'
 import { clock, echoes, rounds } from './pacing.js'
 import { countCommands } from './redis-commands.js'
 import { resultOf } from './fanout-result.js'
+import { Stalling } from './stalling.js'
 import { Usage } from './usage.js'
 
 const SETTLE = 300
@@ -28,6 +29,7 @@ const AFTERMATH = 100
  * @property {boolean} deflate
  * @property {string} [token]
  * @property {boolean} [apart] senders are on the first node, all others on the second
+ * @property {{ connections: number, messages: number }} [stalled] so many more, which stop reading when all else has been measured, for so many messages
  * @property {'publications'} [per] what the CPU time is divided by, if not by deliveries
  * @property {number} warmUp seconds
  * @property {number} seconds
@@ -125,6 +127,8 @@ export async function fanout (job, protocol) {
   const targets = job.nodes.map(({ port }) => ({ host: job.host, port, deflate: job.deflate, token: job.token, protocol, listener, payloadBytes: job.bytes }))
   connections = await connectAll(job.receivers, (receiver) => job.channels ? channelsOf(receiver).map(channelName) : [],
     (receiver) => targets[job.apart && receiver >= job.senders ? 1 : 0])
+  const stalling = job.stalled && new Stalling(job.stalled, targets[0], job, deliveries)
+  await stalling?.open()
   await sleep(SETTLE)
   const counting = await countCommands(job.redis)
 
@@ -137,10 +141,11 @@ export async function fanout (job, protocol) {
   await sleep(job.seconds * 1000)
   const end = await within(read(), deliveries)
   const [p50, p99, p999] = [0.5, 0.99, 0.999].map((share) => deliveries.histogram.percentile(share))
+  const stalled = await stalling?.run(p99)
   pacing.stop()
   await drained(deliveries)
   const commands = await counting?.per(deliveries.sent)
-  const result = { ...resultOf(job, start, end), p50, p99, p999, ...commands, failures: deliveries.failures }
-  for (const connection of connections) connection.drop()
+  const result = { ...resultOf(job, start, end), p50, p99, p999, ...stalled, ...commands, failures: deliveries.failures }
+  for (const connection of [...connections, ...stalling?.connections ?? []]) connection.drop()
   return result
 }

@@ -41,3 +41,8 @@ for (const key of ['a', 'b', 'c', 'd']) {
     assert.ok(delivered > 1000)
   })
 }
+
+test('a server that keeps everything for those that do not read is found out', async () => {
+  const { failures } = await runOne(server('faulty-server', 'plain', { FAULT: 'none' }), scenario('stalled'))
+  assert.match(failures.join('; '), /4 of 4 that did not read were not cut/)
+})
