@@ -127,7 +127,7 @@ export async function fanout (job, protocol) {
   const targets = job.nodes.map(({ port }) => ({ host: job.host, port, deflate: job.deflate, token: job.token, protocol, listener, payloadBytes: job.bytes }))
   connections = await connectAll(job.receivers, (receiver) => job.channels ? channelsOf(receiver).map(channelName) : [],
     (receiver) => targets[job.apart && receiver >= job.senders ? 1 : 0])
-  const stalling = job.stalled && new Stalling(job.stalled, targets[0], job, deliveries)
+  const stalling = job.stalled && new Stalling(job.stalled, targets[0], job.nodes[0].pid, deliveries)
   await stalling?.open()
   await sleep(SETTLE)
   const counting = await countCommands(job.redis)

@@ -2,7 +2,7 @@
 
 import { setTimeout as sleep } from 'node:timers/promises'
 import { connectAll } from './connect-all.js'
-import { memoryOf } from './usage.js'
+import { forgetPeak, memoryOf } from './usage.js'
 
 const POLL = 20
 /** How long the others may take to get more than the kernel and the server keep for one connection. */
@@ -11,23 +11,21 @@ const PATIENCE = 60_000
 const NOTICE = 10_000
 
 export class Stalling {
+  /** @type {import('./connection.js').Connection[]} */
+  connections = []
   #lost = 0
-  #grown = 0
 
   /**
    * @param {{ connections: number, messages: number }} what so many connections beside those that count; and for so many messages they do not read
    * @param {import('./connection.js').Target} target
-   * @param {import('./main.js').Job} job
+   * @param {number} pid of the server
    * @param {import('./deliveries.js').Deliveries} deliveries of the others
    */
-  constructor (what, target, { nodes }, deliveries) {
+  constructor (what, target, pid, deliveries) {
     this.what = what
+    this.target = { ...target, listener: { chunk () {}, afterRead () {}, message () {}, lost: () => { this.#lost++ } } }
+    this.pid = pid
     this.deliveries = deliveries
-    this.pid = nodes[0].pid
-    const listener = { chunk () {}, afterRead () {}, message () {}, lost: () => { this.#lost++ } }
-    this.target = { ...target, listener }
-    /** @type {import('./connection.js').Connection[]} */
-    this.connections = []
   }
 
   async open () {
@@ -39,28 +37,30 @@ export class Stalling {
    * @param {number} p99 of the others, while these still read
    */
   async run (p99) {
-    const { connections, deliveries, what } = this
+    const { connections, deliveries, pid } = this
     if (this.#lost > 0) deliveries.fail(`${this.#lost} receivers were cut, though they read`)
-    const memory = memoryOf(this.pid, 'VmRSS')
+    const memory = memoryOf(pid, 'VmRSS')
+    const enough = deliveries.completed + this.what.messages
+    forgetPeak(pid)
     deliveries.histogram.clear()
     for (const { socket } of connections) socket.pause()
-    await this.#pass(deliveries.completed + what.messages, memory)
+    const passed = await within(PATIENCE, () => deliveries.completed >= enough || deliveries.failures.length > 0)
+    if (!passed) deliveries.fail('the others got too little while some did not read')
     const p99Stalled = deliveries.histogram.percentile(0.99)
+    const grown = memoryOf(pid, 'VmHWM') - memory
     for (const { socket } of connections) socket.resume()
-    for (let waited = 0; this.#lost < connections.length && waited < NOTICE; waited += POLL) await sleep(POLL)
-    if (this.#lost < connections.length) deliveries.fail(`${connections.length - this.#lost} of ${connections.length} that did not read were not cut`)
-    return { p99Stalled, p99Ratio: p99Stalled / p99, grownMiB: this.#grown / 2 ** 20 }
+    const cut = await within(NOTICE, () => this.#lost === connections.length)
+    if (!cut) deliveries.fail(`${connections.length - this.#lost} of ${connections.length} that did not read were not cut`)
+    return { p99Stalled, p99Ratio: p99Stalled / p99, grownMiB: grown / 2 ** 20 }
   }
+}
 
-  /**
-   * @param {number} completed
-   * @param {number} memory
-   */
-  async #pass (completed, memory) {
-    for (let waited = 0; this.deliveries.completed < completed; waited += POLL) {
-      if (waited > PATIENCE) throw new Error([...this.deliveries.failures, 'the others got too little while some did not read'].join('; '))
-      this.#grown = Math.max(this.#grown, memoryOf(this.pid, 'VmRSS') - memory)
-      await sleep(POLL)
-    }
-  }
+/**
+ * @param {number} milliseconds
+ * @param {() => boolean} holds
+ * @returns {Promise<boolean>} whether it came to hold in this time
+ */
+async function within (milliseconds, holds) {
+  for (let waited = 0; !holds() && waited < milliseconds; waited += POLL) await sleep(POLL)
+  return holds()
 }

@@ -1,6 +1,6 @@
 /** What the operating system says processes used. */
 
-import { readFileSync, readdirSync } from 'node:fs'
+import { readFileSync, readdirSync, writeFileSync } from 'node:fs'
 
 /**
  * CPU time of a process, user and system, over all its threads. /proc/PID/task/TID/schedstat counts in nanoseconds, where
@@ -24,6 +24,14 @@ export function cpuOf (pid) {
 export function memoryOf (pid, name) {
   const line = new RegExp(`^${name}:\\s+(\\d+) kB`, 'm').exec(readFileSync(`/proc/${pid}/status`, 'utf8'))
   return Number(line?.[1]) * 1024
+}
+
+/**
+ * From now on `VmHWM` is the peak since this call.
+ * @param {number} pid
+ */
+export function forgetPeak (pid) {
+  writeFileSync(`/proc/${pid}/clear_refs`, '5')
 }
 
 /** CPU time of everything on this machine, in microseconds: all that /proc/stat counts, save idling and waiting for disks. */
