@@ -49,7 +49,8 @@ export class Channel {
   readonly #encodings = new Map<Encoding, number>()
   #publishers = new Set<string | undefined>()
   #start = 0
-  #unprepared = 0
+  /** Numbers in the log, ascending, of what an encoding still prepares. */
+  readonly #preparing = new Set<number>()
   readonly #encoded = new Map<Encoding, Encoded[]>()
   #latest: Encoded | undefined
   #flush: { readonly to: number, readonly rest: Iterator<Subscription, undefined> } | undefined
@@ -67,12 +68,19 @@ export class Channel {
 
   /** Whether there is something to flush now. */
   get hasMore (): boolean {
-    return this.#log.length > 0 && this.#unprepared === 0
+    return this.ready > this.#start
   }
 
   /** Publications that not all have yet. */
   get pending (): number {
     return this.#log.length
+  }
+
+  /** Number up to which the log can be flushed: nothing overtakes what is still being prepared. */
+  get ready (): number {
+    if (this.#preparing.size === 0) return this.end
+    const [first = this.end] = this.#preparing
+    return first
   }
 
   /** Number that the next publication will have. */
@@ -106,21 +114,24 @@ export class Channel {
     for (const collector of this.collectors) collector.push(...publications)
     if (this.subscriptions.size === 0) return false
     for (const publication of publications) {
+      const number = this.end
       this.#log.push(publication)
       this.#publishers.add(publication.from)
+      const preparations: Promise<void>[] = []
       for (const encoding of this.#encodings.keys()) {
         const preparation = encoding.prepare?.(this.name, publication)
-        if (preparation) this.#holdUntil(preparation, onPrepared)
+        if (preparation) preparations.push(preparation)
       }
+      if (preparations.length > 0) this.#holdUntil(Promise.all(preparations), number, onPrepared)
     }
     return this.hasMore
   }
 
-  // Preparing is rare and short, so a channel simply waits for all that is being prepared: the log keeps the order.
-  #holdUntil (preparation: Promise<void>, onPrepared: () => void): void {
-    this.#unprepared++
-    preparation.then(() => {
-      if (--this.#unprepared === 0) onPrepared()
+  #holdUntil (prepared: Promise<unknown>, number: number, onPrepared: () => void): void {
+    this.#preparing.add(number)
+    prepared.then(() => {
+      this.#preparing.delete(number)
+      if (this.hasMore) onPrepared()
     })
   }
 
@@ -133,8 +144,8 @@ export class Channel {
    */
   flush (deliver: Deliver, most: number): boolean {
     if (!this.#flush) {
-      if (this.#unprepared > 0) return true
-      this.#flush = { to: this.end, rest: this.subscriptions.values() }
+      if (!this.hasMore) return true
+      this.#flush = { to: this.ready, rest: this.subscriptions.values() }
     }
     const { to, rest } = this.#flush
     for (let count = 0; count < most; count += LOOKED_AT) {
@@ -162,9 +173,9 @@ export class Channel {
     this.#flush = undefined
   }
 
-  /** Hands one subscriber all that is in the log and that it lacks, out of turn. */
-  catchUp (subscription: Subscription, deliver: Deliver): void {
-    this.#deliver(subscription, this.end, deliver, true)
+  /** Hands one subscriber what it lacks of the log, out of turn: all, or up to a number. */
+  catchUp (subscription: Subscription, deliver: Deliver, to = this.end): void {
+    this.#deliver(subscription, to, deliver, true)
   }
 
   #deliver (subscription: Subscription, to: number, deliver: Deliver, mayLag: boolean): void {

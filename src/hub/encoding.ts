@@ -15,7 +15,7 @@ export interface Encoding {
 
   /**
    * Starts what is too heavy for the tick in which this publication would be encoded. The channel holds the publication
-   * and all later ones until the promise resolves. `encode` must do without it, only slower.
+   * and all later ones until the promise resolves. `encode` must do without it.
    *
    * @returns nothing where there is nothing to prepare
    */

@@ -109,7 +109,7 @@ export class FanOut {
       if (this.#writes >= enough) return
       this.#publishers.delete(publisher)
       const { channel, connection } = publisher
-      if (channel.hasMore && connection.subscriptions.get(channel) === publisher) channel.catchUp(publisher, this.#deliver)
+      if (channel.hasMore && connection.subscriptions.get(channel) === publisher) channel.catchUp(publisher, this.#deliver, channel.ready)
     }
   }
 

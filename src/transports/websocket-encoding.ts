@@ -38,17 +38,19 @@ export class CompressedWebSocketEncoding extends WebSocketEncoding {
 
   prepare (channel: string, publication: Publication): Promise<void> | undefined {
     if (publication.data.length < Math.max(LARGE_BYTES, this.#threshold)) return
-    return deflateLargeMessage(super.frame(channel, publication).data).then((data) => { this.#compressed.set(publication, data) })
+    return deflateLargeMessage(super.frame(channel, publication).data)?.then((data) => { this.#compressed.set(publication, data) }, ignore)
   }
 
+  // What is large and was not prepared goes as it is: uncompressed messages may come at any time (RFC 7692 section 6).
   protected override frame (channel: string, publication: Publication): Frame {
     const frame = super.frame(channel, publication)
-    if (frame.data.length < this.#threshold) return frame
     let data = this.#compressed.get(publication)
-    if (!data) {
+    if (!data && frame.data.length >= this.#threshold && publication.data.length < LARGE_BYTES) {
       data = deflateMessage(frame.data)
       this.#compressed.set(publication, data)
     }
-    return { ...frame, data, compressed: true }
+    return data ? { ...frame, data, compressed: true } : frame
   }
 }
+
+function ignore (): void {}
