@@ -4,31 +4,14 @@ import type { Writable } from 'node:stream'
 import { closeCodes } from '../close-codes.ts'
 import type { Transport } from '../hub/transport.ts'
 import { closing, heartbeat } from './sse-encoding.ts'
-import { onceDrained, writePieces } from './stream.ts'
+import { StreamTransport } from './stream.ts'
 
 // A peer gets this long to take what was written before the end.
 const CLOSE_TIMEOUT_MS = 5000
 
 /** A stream of server-sent events, to which bytes go as they are. */
-export class SseTransport implements Transport {
+export class SseTransport extends StreamTransport implements Transport {
   readonly answersPings = false
-  readonly #stream: Writable
-
-  constructor (stream: Writable) {
-    this.#stream = stream
-  }
-
-  get bufferedBytes (): number {
-    return this.#stream.writableLength
-  }
-
-  write (bytes: Buffer): void {
-    if (this.#stream.writable && bytes.length > 0) this.#stream.write(bytes)
-  }
-
-  writeAll (pieces: readonly Buffer[]): void {
-    if (this.#stream.writable) writePieces(this.#stream, pieces)
-  }
 
   ping (): void {
     this.write(heartbeat)
@@ -38,16 +21,16 @@ export class SseTransport implements Transport {
   pause (): void {}
   resume (): void {}
 
-  onceDrained (callback: () => void): void {
-    onceDrained(this.#stream, callback)
-  }
-
   close (code: number, reason: string): void {
-    const stream = this.#stream
+    const { stream } = this
     if (!stream.writable) return
     const deadline = setTimeout(() => stream.destroy(), CLOSE_TIMEOUT_MS).unref()
     stream.once('close', () => clearTimeout(deadline))
     stream.end(closing(code, reason, mayComeBack(code)), () => stream.destroy())
+  }
+
+  protected override get isOpen (): boolean {
+    return this.stream.writable
   }
 }
 

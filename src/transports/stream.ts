@@ -1,4 +1,6 @@
+import { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
+import { TLSSocket } from 'node:tls'
 
 const LOOK_AGAIN_MS = 10
 
@@ -6,26 +8,88 @@ const LOOK_AGAIN_MS = 10
 // instead of 2.6 (scenario d). Larger ones are not copied, so that slow receivers share them.
 const COPIED_BYTES = 4096
 
-/** Writes several pieces at the price of one. */
-export function writePieces (stream: Writable, pieces: readonly Buffer[]): void {
-  const [first] = pieces
-  if (pieces.length === 1 && first) {
-    stream.write(first)
-    return
-  }
-  let size = 0
-  for (const { length } of pieces) size += length
-  if (size <= COPIED_BYTES) {
-    stream.write(joined(pieces, size))
-    return
-  }
-  stream.cork()
-  for (const piece of pieces) stream.write(piece)
-  stream.uncork()
+/** A write of which the kernel has not taken all, and that the stream does not know of. */
+interface Underway {
+  readonly bytes: number
+  /** Who waits for its end. */
+  readonly callbacks: (() => void)[]
 }
 
-/** Calls back once, when a stream has passed on all that was written to it, or is closed. */
-export function onceDrained (stream: Writable, callback: () => void): void {
+/**
+ * What transports over a stream have in common. Where nothing waits in a socket, bytes go to its `_write`, past what a
+ * stream does around that: 7 % less for a delivery (scenario a). A stream has one `_write` under way at a time, so it
+ * is corked until one that the kernel did not take at once has ended; nearly all are taken at once.
+ */
+export abstract class StreamTransport {
+  protected readonly stream: Writable
+  // TLS never takes a write at once, and a second one that `end` lets through would end the process.
+  readonly #direct: boolean
+  #underway: Underway | undefined
+
+  constructor (stream: Writable) {
+    this.stream = stream
+    this.#direct = stream instanceof Socket && !(stream instanceof TLSSocket)
+  }
+
+  /** Whether anything may be written: nothing may follow what says goodbye. */
+  protected abstract get isOpen (): boolean
+
+  get bufferedBytes (): number {
+    return this.isOpen ? (this.#underway?.bytes ?? 0) + this.stream.writableLength : 0
+  }
+
+  write (bytes: Buffer): void {
+    if (!this.isOpen || bytes.length === 0) return
+    if (this.#direct && !this.#underway && this.stream.writableLength === 0) this.#writeDirectly(bytes)
+    else this.stream.write(bytes)
+  }
+
+  writeAll (pieces: readonly Buffer[]): void {
+    const [first] = pieces
+    if (pieces.length === 1 && first) {
+      this.write(first)
+      return
+    }
+    let size = 0
+    for (const { length } of pieces) size += length
+    if (size <= COPIED_BYTES) {
+      this.write(joined(pieces, size))
+      return
+    }
+    if (!this.isOpen) return
+    this.stream.cork()
+    for (const piece of pieces) this.stream.write(piece)
+    this.stream.uncork()
+  }
+
+  /** Calls back once, when all that was written has been passed on, or the stream is closed. */
+  onceDrained (callback: () => void): void {
+    if (this.#underway) this.#underway.callbacks.push(callback)
+    else onceDrained(this.stream, callback)
+  }
+
+  #writeDirectly (bytes: Buffer): void {
+    const { stream } = this
+    let taken = false
+    // What the documentation of `_write` says of the encoding of a Buffer, its type does not know.
+    stream._write(bytes, 'buffer' as BufferEncoding, (error) => {
+      taken = true
+      if (error) stream.destroy(error)
+      else if (this.#underway) this.#ended(this.#underway)
+    })
+    if (taken) return
+    this.#underway = { bytes: bytes.length, callbacks: [] }
+    stream.cork()
+  }
+
+  #ended ({ callbacks }: Underway): void {
+    this.#underway = undefined
+    this.stream.uncork()
+    for (const callback of callbacks) this.onceDrained(callback)
+  }
+}
+
+function onceDrained (stream: Writable, callback: () => void): void {
   // Below its own high-water mark a stream does not say when it is empty.
   if (!stream.writableNeedDrain) {
     setTimeout(callback, LOOK_AGAIN_MS)

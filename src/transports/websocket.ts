@@ -4,7 +4,7 @@ import type { WebSocket } from 'ws'
 import type { Encoding } from '../hub/encoding.ts'
 import type { Transport } from '../hub/transport.ts'
 import type { Protocol } from '../protocols/protocol.ts'
-import { onceDrained, writePieces } from './stream.ts'
+import { StreamTransport } from './stream.ts'
 import { CompressedWebSocketEncoding, WebSocketEncoding } from './websocket-encoding.ts'
 import { framesIn, pingFrame } from './websocket-frames.ts'
 
@@ -14,27 +14,14 @@ const LOOK_AGAIN_MS = 10
  * A WebSocket whose data frames go straight to the upgraded socket. `ws` reads, answers pings and closes; it sends
  * control frames only, each in one piece, so that ours never come between its fragments.
  */
-export class WebSocketTransport implements Transport {
+export class WebSocketTransport extends StreamTransport implements Transport {
   readonly answersPings = true
   readonly #ws: WebSocket
-  readonly #socket: Socket
 
   /** @param socket the one that `ws` was upgraded on */
   constructor (ws: WebSocket, socket: Socket) {
+    super(socket)
     this.#ws = ws
-    this.#socket = socket
-  }
-
-  get bufferedBytes (): number {
-    return this.#isOpen ? this.#socket.writableLength : 0
-  }
-
-  write (bytes: Buffer): void {
-    if (this.#isOpen) this.#socket.write(bytes)
-  }
-
-  writeAll (pieces: readonly Buffer[]): void {
-    if (this.#isOpen) writePieces(this.#socket, pieces)
   }
 
   ping (): void {
@@ -49,17 +36,13 @@ export class WebSocketTransport implements Transport {
     this.#ws.resume()
   }
 
-  onceDrained (callback: () => void): void {
-    onceDrained(this.#socket, callback)
-  }
-
   close (code: number, reason: string): void {
     this.#ws.resume()
     this.#ws.close(code, reason)
   }
 
   // Nothing may follow a close frame (RFC 6455 section 5.5.1), whichever side began to close.
-  get #isOpen (): boolean {
+  protected override get isOpen (): boolean {
     return this.#ws.readyState === this.#ws.OPEN
   }
 }
