@@ -34,7 +34,7 @@ export const pluginSettings = {
   pingInterval: seconds('Every connection is pinged once in this time', 25),
   pongTimeout: seconds('A connection that has not answered a ping after this time is closed with 3012', 8),
   compression: Type.Boolean({ description: 'permessage-deflate for clients that offer it, without context takeover', default: true, takes: 'on or off' }),
-  compressionThreshold: count('Messages from this size on are compressed', 1024, 'bytes'),
+  compressionThreshold: count('Messages from this size on are compressed; from 16 KiB on those that threads have time for', 1024, 'bytes'),
   historySize: count('Publications that a channel keeps for who comes later or comes back. 0: none', 100, 'publications'),
   historyTtl: Type.Number({ description: 'How long a channel keeps them after its last publication. 0: not at all', unit: 'seconds', default: 300, minimum: 0, takes: 'a number of seconds, 0 or more' }),
   maxHistoryBytes: count('What all channels together keep in this process; the idlest give way. Not with Redis, which has limits of its own', 268_435_456, 'bytes', 1),

@@ -4,6 +4,7 @@ import { Channel, type Subscription } from './channel.ts'
 import { matcherOf, type ChannelRules } from './channel-rules.ts'
 import type { Connection } from './connection.ts'
 import { callerOn } from './access-api.ts'
+import type { Encoding } from './encoding.ts'
 import type { FanOut } from './fan-out.ts'
 import type { Hooks } from './hooks.ts'
 import { pieceOf, type Piece } from './piece.ts'
@@ -125,7 +126,7 @@ export class Channels {
     let position = since
     for (let first = true; ; first = false) {
       if (transport.bufferedBytes > enough) await new Promise<void>((resolve) => transport.onceDrained(resolve))
-      const piece = await this.#read(channel, { ...position ? { since: position } : { last }, limit: PIECE, maxBytes: enough / 2 })
+      const piece = await this.#read(channel, encoding, { ...position ? { since: position } : { last }, limit: PIECE, maxBytes: enough / 2 })
       if (!connection.open) return false
       if ((first && since) || !piece.continuous) this.#tell(connection, channel.name, piece.continuous, piece.position)
       if (!connection.open) return false
@@ -138,12 +139,14 @@ export class Channels {
     }
   }
 
-  async #read (channel: Channel, query: HistoryQuery): Promise<Piece> {
+  async #read (channel: Channel, encoding: Encoding, query: HistoryQuery): Promise<Piece> {
     const meanwhile: Publication[] = []
     const { losses } = channel
     channel.collectors.add(meanwhile)
     try {
       const history = await this.#parts.broker.history(channel.name, query)
+      // What is published in the meantime is collected, too.
+      await Promise.all(history.publications.map((publication) => encoding.prepare?.(channel.name, publication)))
       return pieceOf(query, history, meanwhile, channel.losses > losses)
     } finally {
       channel.collectors.delete(meanwhile)

@@ -6,6 +6,8 @@ import { frameAll, type Frame } from './websocket-frames.ts'
 
 // Deflating 16 KiB takes about 0.3 ms on this thread: from here on the pool does it.
 const LARGE_BYTES = 16_384
+// JSON makes six bytes of a control character.
+const MOST_GROWTH = 6
 
 /** A protocol in WebSocket frames. */
 export class WebSocketEncoding implements Encoding {
@@ -37,15 +39,17 @@ export class CompressedWebSocketEncoding extends WebSocketEncoding {
   }
 
   prepare (channel: string, publication: Publication): Promise<void> | undefined {
-    if (publication.data.length < Math.max(LARGE_BYTES, this.#threshold)) return
-    return deflateLargeMessage(super.frame(channel, publication).data)?.then((data) => { this.#compressed.set(publication, data) }, ignore)
+    if (publication.data.length * MOST_GROWTH < LARGE_BYTES || this.#compressed.has(publication)) return
+    const { data } = super.frame(channel, publication)
+    if (data.length < Math.max(LARGE_BYTES, this.#threshold)) return
+    return deflateLargeMessage(data)?.then((deflated) => { this.#compressed.set(publication, deflated) }, ignore)
   }
 
   // What is large and was not prepared goes as it is: uncompressed messages may come at any time (RFC 7692 section 6).
   protected override frame (channel: string, publication: Publication): Frame {
     const frame = super.frame(channel, publication)
     let data = this.#compressed.get(publication)
-    if (!data && frame.data.length >= this.#threshold && publication.data.length < LARGE_BYTES) {
+    if (!data && frame.data.length >= this.#threshold && frame.data.length < LARGE_BYTES) {
       data = deflateMessage(frame.data)
       this.#compressed.set(publication, data)
     }

@@ -1,9 +1,11 @@
 import { once } from 'node:events'
+import type { Socket } from 'node:net'
 import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
-import type { WebSocket } from 'ws'
+import { WebSocket } from 'ws'
 import { closeCodes } from '../../src/app.ts'
 import { connect, start, until, type Running } from '../helper.ts'
+import { openRaw } from '../raw-websocket.ts'
 import { listenTo } from '../sse-client.ts'
 
 // Of nobody, until 2126.
@@ -28,6 +30,7 @@ a12M0cnahrnFW9IqvWK5nqQCIQCWJ410AIVFrJAOFq+Y8bvRz/5wqqUHIgQol0yh
 
 // Larger than what counts as fallen behind.
 const LARGE = 100_000
+const WAITING = 1_000_000
 // More than the 10 ms after which a receiver is looked at again where its stream does not say that it is empty.
 const LOOKED_AT_MS = 30
 
@@ -68,7 +71,10 @@ async function fill ({ running, pause }: Stalling): Promise<string[]> {
     await nextTurn()
   }
   pause()
-  while (connections.waitingBytes === 0) await publish(`${sent.length} `.padEnd(LARGE, 'x'))
+  const publishLarge = (): Promise<void> => publish(`${sent.length} `.padEnd(LARGE, 'x'))
+  while (connections.waitingBytes === 0) await publishLarge()
+  // The kernel may yet make room for some.
+  for (let count = 0; count < 5; count++) await publishLarge()
   for (let count = 0; count < 10; count++) await publish(`small ${count}`)
   return sent
 }
@@ -111,4 +117,19 @@ t.test('a pong does not come within a message that the kernel has not taken whol
   t.same(String((await pong)[0]), 'during')
   await until(() => client.texts().length >= sent.length)
   t.strictSame(client.texts(), sent)
+})
+
+t.test('a channel was kept for ever where the write failed that somebody waited for who was joining it', async (t) => {
+  const { app, url } = await start(t, { historySize: 200, maxBufferedBytes: WAITING })
+  for (let count = 0; count < 200; count++) await app.connections.publish('long', 'x'.repeat(LARGE))
+  const { socket } = await openRaw(t, Number(new URL(url).port), '/ws?channel=long&history=200')
+  socket.pause()
+  const [ofServer] = app.websocketServer.clients as Set<WebSocket & { _socket: Socket }>
+  await until(() => (ofServer?._socket.writableLength ?? 0) > WAITING / 4)
+  // After its FIN a reset is not read, and the write fails first.
+  socket.end()
+  await until(() => ofServer?.readyState !== WebSocket.OPEN)
+  socket.resetAndDestroy()
+  await until(() => app.connections.channelCount === 0)
+  t.equal(app.connections.count, 0)
 })
