@@ -1,6 +1,6 @@
 import type { ChannelBehaviour, SlowReceiver } from './channel-rules.ts'
 import type { Connection } from './connection.ts'
-import type { Encoding } from './encoding.ts'
+import { prepareAll, type Encoding } from './encoding.ts'
 import type { Publication } from './publication.ts'
 import type { Transport } from './transport.ts'
 
@@ -78,9 +78,7 @@ export class Channel {
 
   /** Number up to which the log can be flushed: nothing overtakes what is still being prepared. */
   get ready (): number {
-    if (this.#preparing.size === 0) return this.end
-    const [first = this.end] = this.#preparing
-    return first
+    return this.#preparing.values().next().value ?? this.end
   }
 
   /** Number that the next publication will have. */
@@ -117,12 +115,8 @@ export class Channel {
       const number = this.end
       this.#log.push(publication)
       this.#publishers.add(publication.from)
-      const preparations: Promise<void>[] = []
-      for (const encoding of this.#encodings.keys()) {
-        const preparation = encoding.prepare?.(this.name, publication)
-        if (preparation) preparations.push(preparation)
-      }
-      if (preparations.length > 0) this.#holdUntil(Promise.all(preparations), number, onPrepared)
+      const prepared = prepareAll(this.#encodings.keys(), this.name, [publication])
+      if (prepared) this.#holdUntil(prepared, number, onPrepared)
     }
     return this.hasMore
   }

@@ -4,7 +4,7 @@ import { Channel, type Subscription } from './channel.ts'
 import { matcherOf, type ChannelRules } from './channel-rules.ts'
 import type { Connection } from './connection.ts'
 import { callerOn } from './access-api.ts'
-import type { Encoding } from './encoding.ts'
+import { prepareAll, type Encoding } from './encoding.ts'
 import type { FanOut } from './fan-out.ts'
 import type { Hooks } from './hooks.ts'
 import { pieceOf, type Piece } from './piece.ts'
@@ -146,7 +146,7 @@ export class Channels {
     try {
       const history = await this.#parts.broker.history(channel.name, query)
       // What is published in the meantime is collected, too.
-      await Promise.all(history.publications.map((publication) => encoding.prepare?.(channel.name, publication)))
+      await prepareAll([encoding], channel.name, history.publications)
       return pieceOf(query, history, meanwhile, channel.losses > losses)
     } finally {
       channel.collectors.delete(meanwhile)

@@ -33,3 +33,19 @@ export interface Encoding {
    */
   encodeRecovery? (channel: string, recovered: boolean, position: Position): Buffer
 }
+
+/**
+ * Starts what each of these encodings has to prepare for each of these publications.
+ *
+ * @returns nothing where there is nothing to prepare
+ */
+export function prepareAll (encodings: Iterable<Encoding>, channel: string, publications: readonly Publication[]): Promise<unknown> | undefined {
+  const preparations: Promise<void>[] = []
+  for (const encoding of encodings) {
+    for (const publication of publications) {
+      const preparation = encoding.prepare?.(channel, publication)
+      if (preparation) preparations.push(preparation)
+    }
+  }
+  return preparations.length > 0 ? Promise.all(preparations) : undefined
+}

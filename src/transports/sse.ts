@@ -22,8 +22,8 @@ export class SseTransport extends StreamTransport implements Transport {
   resume (): void {}
 
   close (code: number, reason: string): void {
+    if (!this.isOpen) return
     const { stream } = this
-    if (!stream.writable) return
     const deadline = setTimeout(() => stream.destroy(), CLOSE_TIMEOUT_MS).unref()
     stream.once('close', () => clearTimeout(deadline))
     stream.end(closing(code, reason, mayComeBack(code)), () => stream.destroy())

@@ -65,8 +65,22 @@ export abstract class StreamTransport {
 
   /** Calls back once, when what was written has been passed on, or the stream is closed. */
   onceDrained (callback: () => void): void {
-    if (this.#underway) this.#underway.callbacks.push(callback)
-    else onceDrained(this.stream, callback)
+    const { stream } = this
+    if (this.#underway) {
+      this.#underway.callbacks.push(callback)
+      return
+    }
+    // Below its own high-water mark a stream does not say when it is empty.
+    if (!stream.writableNeedDrain) {
+      setTimeout(callback, LOOK_AGAIN_MS)
+      return
+    }
+    const done = (): void => {
+      stream.off('drain', done).off('close', done)
+      callback()
+    }
+    // All channels of a connection may wait at once, which Node would take for a leak.
+    stream.setMaxListeners(0).on('drain', done).on('close', done)
   }
 
   #writeDirectly (bytes: Buffer): void {
@@ -88,20 +102,6 @@ export abstract class StreamTransport {
     this.stream.uncork()
     for (const callback of callbacks) this.onceDrained(callback)
   }
-}
-
-function onceDrained (stream: Writable, callback: () => void): void {
-  // Below its own high-water mark a stream does not say when it is empty.
-  if (!stream.writableNeedDrain) {
-    setTimeout(callback, LOOK_AGAIN_MS)
-    return
-  }
-  const done = (): void => {
-    stream.off('drain', done).off('close', done)
-    callback()
-  }
-  // All channels of a connection may wait at once, which Node would take for a leak.
-  stream.setMaxListeners(0).on('drain', done).on('close', done)
 }
 
 function joined (pieces: readonly Buffer[], size: number): Buffer {
