@@ -4,6 +4,7 @@ import type { WebSocket } from 'ws'
 import type { Encoding } from '../hub/encoding.ts'
 import type { Transport } from '../hub/transport.ts'
 import type { Protocol } from '../protocols/protocol.ts'
+import { inflateAtOnce } from './inflate.ts'
 import { StreamTransport } from './stream.ts'
 import { CompressedWebSocketEncoding, WebSocketEncoding } from './websocket-encoding.ts'
 import { framesIn, pingFrame } from './websocket-frames.ts'
@@ -122,6 +123,7 @@ export function transportOf (ws: WebSocket, request: IncomingMessage): Transport
   // Ours first: an emitter that loses the last listener of an event becomes a dictionary, at 270 bytes each.
   ws.on('error', ignore)
   for (const listener of listeners) ws.off('error', listener)
+  inflateAtOnce(ws)
   // What `injectWS` passes for a request has no socket.
   const socket = request.socket as (Socket & { _httpMessage?: ServerResponse }) | undefined
   if (!socket) return new InjectedWebSocketTransport(ws)
