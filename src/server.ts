@@ -6,6 +6,7 @@ import { pino } from 'pino'
 import fanfare from './app.ts'
 import { isOpen, pluginSettings, serverSettingsFrom, type PluginSettings, type ServerSettings } from './config.ts'
 import { fanfareError, SettingError } from './errors.ts'
+import { keepHiddenClasses } from './hidden-classes.ts'
 import { RequestLog } from './request-log.ts'
 import { FAULT_SIGNALS, GROUP_SIGNALS, WorkerLife } from './worker.ts'
 import { runsWorkers, runWorkers } from './workers.ts'
@@ -25,6 +26,7 @@ const LAST_MOMENTS_MS = 1500
  * @param flags settings from the command line, by camelCase name; see docs/settings.md
  */
 export async function serve (flags: Record<string, unknown> = {}): Promise<void> {
+  keepHiddenClasses()
   try {
     const settings = serverSettingsFrom(flags)
     if (runsWorkers(settings)) await runWorkers(settings, fastify({ logger: loggerOptions(settings) }).log)
