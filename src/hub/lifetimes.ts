@@ -25,7 +25,8 @@ export class Lifetimes {
   add (connection: Connection, channels: readonly string[]): void {
     const { expiresAt = Infinity, grants } = connection.peer
     if (expiresAt === Infinity && !grants) return
-    const granted = Math.min(...channels.map((channel) => grants?.get(channel)?.expiresAt ?? Infinity))
+    let granted = Infinity
+    if (grants) for (const channel of channels) granted = Math.min(granted, grants.get(channel)?.expiresAt ?? Infinity)
     if (expiresAt === Infinity && granted === Infinity) return
     this.#ends.set(connection, Math.min(expiresAt, granted), expiresAt <= granted ? closeCodes.expired : closeCodes.subscriptionExpired)
     if (expiresAt === Infinity || !this.#hooks.has('onRefresh')) return
