@@ -12,7 +12,7 @@ const kept: object[] = []
  * Keeps two things of Node 20 from being slow for as long as the process lives; later versions do not need it. To be called once, early.
  *
  * `net.Socket` copies its options and adds to the copy. As long as all options look alike, V8 (11.3) gives every such copy a hidden
- * class of its own, which all that reads them has to look up anew: a connect took 106 us of CPU time, and takes 85. So sockets are
+ * class of its own, which all that reads them has to look up anew: a connect took 110 us of CPU time, and takes 84. So sockets are
  * made, without connecting them, whose options do not look alike.
  *
  * `process.nextTick` makes an object whose hidden class V8 drops when a garbage collection finds none of them; from then on each takes
