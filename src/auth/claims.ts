@@ -57,13 +57,10 @@ export function claimsIn (kind: keyof typeof validators, claims: { channel?: unk
 
 /** Who a connection token says that somebody is. */
 export function identityOf (claims: ConnectionClaims): Identity {
-  return { user: claims.sub ?? '', info: infoIn(claims), meta: claims.meta, grants: grantsIn(claims), expiresAt: endOf(claims) }
-}
-
-function grantsIn ({ channels = [], subs = {} }: ConnectionClaims): Map<string, Grant> | undefined {
+  const { sub = '', channels = [], subs = {}, meta } = claims
   const grants = new Map<string, Grant>(channels.map((channel) => [channel, {}]))
   for (const [channel, sub] of Object.entries(subs)) grants.set(channel, { info: infoIn(sub) })
-  return grants.size > 0 ? grants : undefined
+  return { user: sub, info: infoIn(claims), meta, grants: grants.size > 0 ? grants : undefined, expiresAt: endOf(claims) }
 }
 
 /** What a subscription token gives. */

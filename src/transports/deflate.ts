@@ -3,8 +3,8 @@ import { constants, deflateRaw, deflateRawSync, type ZlibOptions } from 'node:zl
 
 const deflateInPool = promisify<Buffer, ZlibOptions, Buffer>(deflateRaw)
 
-// Every sync flush ends with an empty block, which RFC 7692 section 7.2.1 takes off.
-const EMPTY_BLOCK = 4
+/** What every sync flush ends with: RFC 7692 takes it off before sending (section 7.2.1), and puts it back before inflating (7.2.2). */
+export const EMPTY_BLOCK = Buffer.from([0, 0, 0xff, 0xff])
 // What does not get smaller gets a little larger.
 const SLACK = 64
 
@@ -14,7 +14,7 @@ let bytesInPool = 0
 
 /** Compresses one message by itself (RFC 7692 without context takeover), on this thread. */
 export function deflateMessage (data: Buffer): Buffer {
-  return deflateRawSync(data, optionsFor(data.length)).subarray(0, -EMPTY_BLOCK)
+  return deflateRawSync(data, optionsFor(data.length)).subarray(0, -EMPTY_BLOCK.length)
 }
 
 /**
@@ -26,7 +26,7 @@ export function deflateLargeMessage (data: Buffer): Promise<Buffer> | undefined 
   if (bytesInPool > 0 && bytesInPool + data.length > MOST_BYTES_IN_POOL) return
   bytesInPool += data.length
   return deflateInPool(data, optionsFor(data.length))
-    .then((deflated) => deflated.subarray(0, -EMPTY_BLOCK))
+    .then((deflated) => deflated.subarray(0, -EMPTY_BLOCK.length))
     .finally(() => { bytesInPool -= data.length })
 }
 

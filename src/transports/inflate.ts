@@ -1,8 +1,6 @@
 import { constants, inflateRawSync } from 'node:zlib'
 import type { WebSocket } from 'ws'
-
-// RFC 7692 section 7.2.2: what the other end took off.
-const EMPTY_BLOCK = Buffer.from([0, 0, 0xff, 0xff])
+import { EMPTY_BLOCK } from './deflate.ts'
 
 // What is larger, before or after, is for the threads of the pool: 16 KiB are inflated in some 40 us.
 const MOST_COMPRESSED_BYTES = 4096
