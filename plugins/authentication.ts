@@ -1,5 +1,6 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
+import { Arrivals } from '../src/arrivals.ts'
 import { originGuard } from '../src/auth/origin.ts'
 import { tokenOfRequest } from '../src/auth/token-of-request.ts'
 import { TokenVerifier } from '../src/auth/token-verifier.ts'
@@ -36,6 +37,18 @@ declare module 'fastify' {
   }
 }
 
+/** Who somebody is; a promise where that takes time, or a token is not believed. */
+type Identified = Peer | Promise<Peer>
+
+/** A request that is to become a connection. */
+interface Arrival {
+  readonly request: FastifyRequest
+  /** What is known without a token. */
+  readonly unknown: Peer
+  readonly reply: FastifyReply
+  readonly done: (error?: Error) => void
+}
+
 /** Who somebody is, as a token says. */
 async function authentication (app: FastifyInstance, settings: PluginSettings): Promise<void> {
   const { tokenCookie, allowAnonymous, tokenHmacSecret, callbackEvents } = settings
@@ -48,19 +61,27 @@ async function authentication (app: FastifyInstance, settings: PluginSettings): 
   app.decorateRequest('peer', null)
   app.decorateRequest('admission', null)
 
-  // With a callback: where there is nothing to verify, a promise for each request would cost more than the rest.
-  app.decorate('identify', (request, reply, done) => {
-    const peer = { address: request.ip, transport: transportOf(request) }
-    if (open) {
-      request.peer = peer
-      done()
-      return
-    }
-    peerOf(request, peer).then((peer) => {
-      request.peer = peer
-      done()
-    }, (error: Error) => done(shown(error, reply)))
+  // All are verified before the first of them goes on.
+  const arrivals = new Arrivals<Arrival>((arrivals) => {
+    const peers = arrivals.map(({ request, unknown }) => peerOf(request, unknown))
+    for (const [index, { request, reply, done }] of arrivals.entries()) goOn(request, peers[index] as Identified, reply, done)
   })
+
+  app.decorate('identify', (request, reply, done) => {
+    const unknown = { address: request.ip, transport: transportOf(request) }
+    if (unknown.transport === 'http') goOn(request, peerOf(request, unknown), reply, done)
+    else arrivals.add({ request, unknown, reply, done })
+  })
+
+  // Without a promise where nothing is waited for: one for each request would cost more than the rest.
+  function goOn (request: FastifyRequest, identified: Identified, reply: FastifyReply, done: (error?: Error) => void): void {
+    if (identified instanceof Promise) {
+      identified.then((peer) => goOn(request, peer, reply, done), (error: Error) => done(shown(error, reply)))
+    } else {
+      request.peer = identified
+      done()
+    }
+  }
 
   app.decorate('admit', (wishOf) => (request, reply, done) => {
     // Without spreading: on the way of every connect that is a tenth of our part of it.
@@ -75,24 +96,43 @@ async function authentication (app: FastifyInstance, settings: PluginSettings): 
 
   app.decorate('prepare', (request, _reply, done) => app.connections.prepare(request.admission as Admission, done))
 
-  async function peerOf (request: FastifyRequest, unknown: Peer): Promise<Peer> {
-    // What a client brings where there are no keys is for the callback.
-    const token = verifier.hasKeys ? tokenOfRequest(request, request.headers.cookie === undefined || originRefusal(request) ? undefined : tokenCookie) : undefined
-    // Who connects without one may yet be somebody to the callback, which may refuse as well.
-    const isAnonymous = allowAnonymous && (unknown.transport === 'http' || !asksBackEnd)
-    const identity: Identity = token === undefined ? (isAnonymous ? { user: '' } : {}) : await verifier.connection(token)
-    // Without spreading: objects that come of it are slow wherever they are read.
-    const { user, info, meta, grants, expiresAt } = identity
-    const peer = { address: unknown.address, transport: unknown.transport, user, info, meta, grants, expiresAt }
-    const { subscriptionToken } = request.query as { subscriptionToken?: string | string[] }
-    if (subscriptionToken === undefined) return peer
+  function peerOf (request: FastifyRequest, unknown: Peer): Identified {
+    if (open) return unknown
+    try {
+      // What a client brings where there are no keys is for the callback.
+      const token = verifier.hasKeys ? tokenOfRequest(request, request.headers.cookie === undefined || originRefusal(request) ? undefined : tokenCookie) : undefined
+      const { subscriptionToken } = request.query as { subscriptionToken?: string | string[] }
+      const identity = token === undefined ? withoutToken(unknown) : verifier.connection(token)
+      if (subscriptionToken !== undefined) return withGrants(identity, unknown, [subscriptionToken].flat())
+      return identity instanceof Promise ? identity.then((identity) => known(unknown, identity)) : known(unknown, identity)
+    } catch (error) {
+      return refused(error)
+    }
+  }
+
+  // Who connects without one may yet be somebody to the callback, which may refuse as well.
+  function withoutToken ({ transport }: Peer): Identity {
+    return allowAnonymous && (transport === 'http' || !asksBackEnd) ? { user: '' } : {}
+  }
+
+  async function withGrants (identity: Identity | Promise<Identity>, unknown: Peer, tokens: readonly string[]): Promise<Peer> {
+    const { user, grants, ...rest } = await identity
     const granted = new Map<string, Grant>(grants)
-    for (const token of [subscriptionToken].flat()) {
+    for (const token of tokens) {
       const { channel, grant } = await verifier.subscription(token, user ?? '')
       granted.set(channel, grant)
     }
-    return { ...peer, grants: granted }
+    return known(unknown, { ...rest, user, grants: granted })
   }
+}
+
+async function refused (error: unknown): Promise<never> {
+  throw error
+}
+
+// Without spreading: objects that come of it are slow wherever they are read.
+function known ({ address, transport }: Peer, { user, info, meta, grants, expiresAt }: Identity): Peer {
+  return { address, transport, user, info, meta, grants, expiresAt }
 }
 
 function transportOf (request: FastifyRequest): Peer['transport'] {

@@ -29,28 +29,37 @@ export interface TokenSettings {
 }
 
 /** Gives the claims of a token that the key of the verifier has signed. */
-type Verify = (token: string) => object | Promise<object>
+type Verify = (token: string) => object
 
 /** Says who a token says that somebody is, if it may be believed. */
 export class TokenVerifier {
   readonly #verifiers: readonly Verify[]
+  readonly #verifyByKeySet: ((token: string) => Promise<object>) | undefined
 
   constructor (settings: TokenSettings) {
-    this.#verifiers = verifiersFor(settings)
+    const { tokenHmacSecret, tokenHmacPreviousSecret, tokenPublicKey, tokenJwksUrl } = settings
+    // One verifier for each key: none of them ever sees a secret and a public key, and so cannot take one for the other.
+    const verifiers = [tokenHmacSecret, tokenHmacPreviousSecret].filter(Boolean).map((secret) => verifierFor(secret, HMAC_ALGORITHMS, settings))
+    if (tokenPublicKey) verifiers.push(verifierFor(tokenPublicKey, publicKeyIn(tokenPublicKey).algorithms, settings))
+    this.#verifiers = verifiers
+    if (tokenJwksUrl) this.#verifyByKeySet = verifierByKeySet(new KeySet(tokenJwksUrl), settings)
   }
 
   /** Whether there is any key. Without one every token is refused. */
   get hasKeys (): boolean {
-    return this.#verifiers.length > 0
+    return this.#verifiers.length > 0 || this.#verifyByKeySet !== undefined
   }
 
   /**
    * Verifies a connection token.
    *
+   * @returns a promise only where its key may have to be fetched: for each of many connects one costs more than the rest
    * @throws {FanfareError} FANFARE_TOKEN_INVALID, FANFARE_TOKEN_EXPIRED, FANFARE_KEYS_UNAVAILABLE
    */
-  async connection (token: string): Promise<Identity> {
-    return identityOf(claimsIn('connection', await this.#claims(token)))
+  connection (token: string): Identity | Promise<Identity> {
+    const identityIn = (claims: object): Identity => identityOf(claimsIn('connection', claims))
+    const claims = this.#claims(token)
+    return claims instanceof Promise ? claims.then(identityIn) : identityIn(claims)
   }
 
   /**
@@ -64,25 +73,27 @@ export class TokenVerifier {
     return { channel: claims.channel, grant: grantOf(claims) }
   }
 
-  async #claims (token: string): Promise<object> {
+  #claims (token: string): object | Promise<object> {
     if (token.length > MAX_TOKEN_BYTES) throw fanfareError('FANFARE_TOKEN_INVALID', `it has more than ${MAX_TOKEN_BYTES} bytes`)
     let failure: unknown
     for (const verify of this.#verifiers) {
       try {
-        return await verify(token)
+        return verify(token)
       } catch (error) {
         const { code } = error as TokenError
         if (code !== WRONG_ALGORITHM) failure = error
-        if (code !== WRONG_ALGORITHM && code !== TokenError.codes.invalidSignature) break
+        if (code !== WRONG_ALGORITHM && code !== TokenError.codes.invalidSignature) throw refusalOf(error as Error, token)
       }
     }
-    throw refusalOf(failure as Error ?? new TokenError(WRONG_ALGORITHM, 'no key has it'), token)
+    if (!this.#verifyByKeySet) throw refusalOf(failure as Error ?? wrongAlgorithm(), token)
+    return this.#verifyByKeySet(token).catch((error: TokenError) => {
+      throw refusalOf(failure && error.code === WRONG_ALGORITHM ? failure as Error : error, token)
+    })
   }
 }
 
-// One verifier for each key: none of them ever sees a secret and a public key, and so cannot take one for the other.
-function verifiersFor ({ tokenHmacSecret, tokenHmacPreviousSecret, tokenPublicKey, tokenJwksUrl, tokenIssuer, tokenAudience }: TokenSettings): Verify[] {
-  const verifierFor = (key: string, algorithms: readonly string[]): Verify => createVerifier({
+function verifierFor (key: string, algorithms: readonly string[], { tokenIssuer, tokenAudience }: TokenSettings): Verify {
+  return createVerifier({
     key,
     algorithms: algorithms as Algorithm[],
     clockTolerance: LEEWAY_MS,
@@ -90,26 +101,26 @@ function verifiersFor ({ tokenHmacSecret, tokenHmacPreviousSecret, tokenPublicKe
     ...tokenAudience && { allowedAud: tokenAudience },
     requiredClaims: [...tokenIssuer ? ['iss'] : [], ...tokenAudience ? ['aud'] : []]
   })
-  const verifiers = [tokenHmacSecret, tokenHmacPreviousSecret].filter(Boolean).map((secret) => verifierFor(secret, HMAC_ALGORITHMS))
-  if (tokenPublicKey) verifiers.push(verifierFor(tokenPublicKey, publicKeyIn(tokenPublicKey).algorithms))
-  if (tokenJwksUrl) verifiers.push(verifierByKeySet(new KeySet(tokenJwksUrl), verifierFor))
-  return verifiers
 }
 
-function verifierByKeySet (keys: KeySet, verifierFor: (key: string, algorithms: readonly string[]) => Verify): Verify {
+function verifierByKeySet (keys: KeySet, settings: TokenSettings): (token: string) => Promise<object> {
   const known = new WeakMap<CryptoKey, Verify>()
   return async (token) => {
     const header = headerOf(token)
-    if (!PUBLIC_KEY_ALGORITHMS.includes(header.alg)) throw new TokenError(WRONG_ALGORITHM, 'no key has it')
+    if (!PUBLIC_KEY_ALGORITHMS.includes(header.alg)) throw wrongAlgorithm()
     const key = await keys.find(header)
     let verify = known.get(key)
     if (!verify) {
       const pem = await exportSPKI(key)
       publicKeyIn(pem)
-      known.set(key, verify = verifierFor(pem, [header.alg]))
+      known.set(key, verify = verifierFor(pem, [header.alg], settings))
     }
     return verify(token)
   }
+}
+
+function wrongAlgorithm (): TokenError {
+  return new TokenError(WRONG_ALGORITHM, 'no key has it')
 }
 
 function headerOf (token: string): { alg: string, kid?: string } {

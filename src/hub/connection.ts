@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import type { Channel, Subscription } from './channel.ts'
 import type { Encoding } from './encoding.ts'
+import type { ConnectionDeadline } from './lifetimes.ts'
 import type { Throttle } from './limits.ts'
 import type { Transport } from './transport.ts'
 
@@ -62,6 +63,8 @@ export class Connection {
   pingedAt = 0
   /** Where the heartbeat keeps it. */
   heartbeatSlot: Set<Connection> | undefined
+  /** When it ends, and what is asked before. */
+  deadlines: ConnectionDeadline[] | undefined
   /** What the channels have for it in the flush that is under way. */
   due: Buffer[] | undefined
   /** What waits for it, once it has fallen behind. */

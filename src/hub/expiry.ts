@@ -1,48 +1,44 @@
-import type { Connection } from './connection.ts'
-
 const STEP_MS = 250
 
+/** What has a time; made for it, and given up with it. */
+export interface Deadline {
+  /** Only for the Expiry. */
+  step?: number
+}
+
 /**
- * Calls back when the time of a connection has come. One timer for all of them, and none if there are none. On the
- * monotonic clock: setting the machine's clock ends nobody.
+ * Calls back when the time of something has come. One timer for all of them, and none if there are none. On the monotonic
+ * clock: setting the machine's clock ends nobody.
  */
-export class Expiry<What> {
-  readonly #callback: (connection: Connection, what: What) => void
-  readonly #steps = new Map<number, Map<Connection, What>>()
-  readonly #stepOf = new Map<Connection, number>()
+export class Expiry<What extends Deadline> {
+  readonly #callback: (what: What) => void
+  readonly #steps = new Map<number, Set<What>>()
   #timer: NodeJS.Timeout | undefined
   #done = stepAt(performance.now())
 
-  constructor (callback: (connection: Connection, what: What) => void) {
+  constructor (callback: (what: What) => void) {
     this.#callback = callback
   }
 
   /**
-   * Sets the time of a connection, instead of any that was set before.
+   * Sets the time of something that has none.
    *
-   * @param at by the wall clock, in milliseconds; Infinity: never
-   * @param what the callback is told
+   * @param at by the wall clock, in milliseconds
    */
-  set (connection: Connection, at: number, what: What): void {
-    this.remove(connection)
-    if (at === Infinity) return
+  set (what: What, at: number): void {
     if (!this.#timer) this.#done = stepAt(performance.now())
     // The step after: nobody is closed before the time has come.
-    const step = Math.max(this.#done, stepAt(performance.now() + at - Date.now())) + 1
-    this.#stepOf.set(connection, step)
-    const others = this.#steps.get(step)
-    if (others) others.set(connection, what)
-    else this.#steps.set(step, new Map([[connection, what]]))
+    what.step = Math.max(this.#done, stepAt(performance.now() + at - Date.now())) + 1
+    const others = this.#steps.get(what.step)
+    if (others) others.add(what)
+    else this.#steps.set(what.step, new Set([what]))
     this.#timer ??= setInterval(() => this.#tick(), STEP_MS).unref()
   }
 
-  remove (connection: Connection): void {
-    const step = this.#stepOf.get(connection)
-    if (step === undefined) return
-    this.#stepOf.delete(connection)
+  remove (what: What): void {
+    const { step = NaN } = what
     const others = this.#steps.get(step)
-    others?.delete(connection)
-    if (others?.size === 0) this.#steps.delete(step)
+    if (others?.delete(what) && others.size === 0) this.#steps.delete(step)
     if (this.#steps.size === 0) this.stop()
   }
 
@@ -53,8 +49,7 @@ export class Expiry<What> {
 
   #tick (): void {
     for (const now = stepAt(performance.now()); this.#done < now;) {
-      const due = this.#steps.get(++this.#done)
-      for (const [connection, what] of due ?? []) this.#callback(connection, what)
+      for (const what of this.#steps.get(++this.#done) ?? []) this.#callback(what)
     }
   }
 }

@@ -2,23 +2,31 @@ import { closeCodes, type Close } from '../close-codes.ts'
 import { callerOn, closeFor } from './access-api.ts'
 import type { Renewal } from './cluster-api.ts'
 import type { Connection } from './connection.ts'
-import { Expiry } from './expiry.ts'
+import { Expiry, type Deadline } from './expiry.ts'
 import type { Hooks } from './hooks.ts'
+
+/** When the time of a connection ends, or what may let it go on is asked. */
+export interface ConnectionDeadline extends Deadline {
+  readonly connection: Connection
+  /** Why it ends; none: it is asked. */
+  readonly close?: Close
+}
 
 /** How long connections may stay: as their tokens, or hooks, say. Before the end the hooks `onRefresh` may let one go on. */
 export class Lifetimes {
   readonly #hooks: Hooks
   readonly #askMs: number
   readonly #close: (connection: Connection, close: Close) => void
-  readonly #ends: Expiry<Close>
-  readonly #questions = new Expiry<void>((connection) => { this.#ask(connection) })
+  readonly #deadlines = new Expiry<ConnectionDeadline>(({ connection, close }) => {
+    if (close) this.#close(connection, close)
+    else this.#ask(connection)
+  })
 
   /** @param hookTimeout what a hook may take, in seconds: hooks are asked so long before the end */
   constructor (hooks: Hooks, hookTimeout: number, close: (connection: Connection, close: Close) => void) {
     this.#hooks = hooks
     this.#askMs = hookTimeout * 1000
     this.#close = close
-    this.#ends = new Expiry(close)
   }
 
   /** Takes note of a connection, and the channels that it hears: it ends with its right to hear one of them, too. */
@@ -28,10 +36,10 @@ export class Lifetimes {
     let granted = Infinity
     if (grants) for (const channel of channels) granted = Math.min(granted, grants.get(channel)?.expiresAt ?? Infinity)
     if (expiresAt === Infinity && granted === Infinity) return
-    this.#ends.set(connection, Math.min(expiresAt, granted), expiresAt <= granted ? closeCodes.expired : closeCodes.subscriptionExpired)
+    this.#set({ connection, close: expiresAt <= granted ? closeCodes.expired : closeCodes.subscriptionExpired }, Math.min(expiresAt, granted))
     if (expiresAt === Infinity || !this.#hooks.has('onRefresh')) return
     const left = expiresAt - Date.now()
-    this.#questions.set(connection, expiresAt - Math.min(this.#askMs, left / 2))
+    this.#set({ connection }, expiresAt - Math.min(this.#askMs, left / 2))
   }
 
   /** Takes note of what is new of who a connection is. */
@@ -42,8 +50,16 @@ export class Lifetimes {
   }
 
   remove (connection: Connection): void {
-    this.#ends.remove(connection)
-    this.#questions.remove(connection)
+    if (!connection.deadlines) return
+    for (const deadline of connection.deadlines) this.#deadlines.remove(deadline)
+    connection.deadlines = undefined
+  }
+
+  #set (deadline: ConnectionDeadline, at: number): void {
+    this.#deadlines.set(deadline, at)
+    const { connection } = deadline
+    connection.deadlines ??= []
+    connection.deadlines.push(deadline)
   }
 
   // What fails, or says nothing new, leaves the end where it is; one that refuses with a close code is obeyed at once.
