@@ -40,6 +40,8 @@ export async function startRedis (t: Test, args: readonly string[] = []): Promis
   }
   async function run (): Promise<void> {
     child = spawn('redis-server', [file, '--port', String(port), '--bind', '127.0.0.1', '--dir', dir, ...args], { stdio: 'ignore' })
+    // Rejects where there is no redis-server.
+    await once(child, 'spawn')
     await until(answers)
   }
   async function kill (): Promise<void> {
