@@ -57,10 +57,14 @@ export function claimsIn (kind: keyof typeof validators, claims: { channel?: unk
 
 /** Who a connection token says that somebody is. */
 export function identityOf (claims: ConnectionClaims): Identity {
-  const { sub = '', channels = [], subs = {}, meta } = claims
+  const { sub = '', channels, subs, meta } = claims
+  return { user: sub, info: infoIn(claims), meta, grants: channels || subs ? grantsIn(channels, subs) : undefined, expiresAt: endOf(claims) }
+}
+
+function grantsIn (channels: ConnectionClaims['channels'] = [], subs: ConnectionClaims['subs'] = {}): Identity['grants'] {
   const grants = new Map<string, Grant>(channels.map((channel) => [channel, {}]))
   for (const [channel, sub] of Object.entries(subs)) grants.set(channel, { info: infoIn(sub) })
-  return { user: sub, info: infoIn(claims), meta, grants: grants.size > 0 ? grants : undefined, expiresAt: endOf(claims) }
+  return grants.size > 0 ? grants : undefined
 }
 
 /** What a subscription token gives. */

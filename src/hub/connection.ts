@@ -64,7 +64,7 @@ export class Connection {
   /** Where the heartbeat keeps it. */
   heartbeatSlot: Set<Connection> | undefined
   /** When it ends, and what is asked before. */
-  deadlines: ConnectionDeadline[] | undefined
+  deadlines: readonly ConnectionDeadline[] | undefined
   /** What the channels have for it in the flush that is under way. */
   due: Buffer[] | undefined
   /** What waits for it, once it has fallen behind. */

@@ -1,9 +1,10 @@
 const STEP_MS = 250
 
-/** What has a time; made for it, and given up with it. */
+/** What can have a time: one, until that has come or it is removed. */
 export interface Deadline {
-  /** Only for the Expiry. */
-  step?: number
+  /** Where it is; only for the Expiry. */
+  step: number
+  place: number
 }
 
 /**
@@ -12,7 +13,8 @@ export interface Deadline {
  */
 export class Expiry<What extends Deadline> {
   readonly #callback: (what: What) => void
-  readonly #steps = new Map<number, Set<What>>()
+  // Lists in which each knows its place: a Set would hash, which is most of what a deadline costs a connect.
+  readonly #steps = new Map<number, What[]>()
   #timer: NodeJS.Timeout | undefined
   #done = stepAt(performance.now())
 
@@ -30,16 +32,22 @@ export class Expiry<What extends Deadline> {
     // The step after: nobody is closed before the time has come.
     what.step = Math.max(this.#done, stepAt(performance.now() + at - Date.now())) + 1
     const others = this.#steps.get(what.step)
-    if (others) others.add(what)
-    else this.#steps.set(what.step, new Set([what]))
+    what.place = others?.length ?? 0
+    if (others) others.push(what)
+    else this.#steps.set(what.step, [what])
     this.#timer ??= setInterval(() => this.#tick(), STEP_MS).unref()
   }
 
   remove (what: What): void {
-    const { step = NaN } = what
+    const { step, place } = what
     const others = this.#steps.get(step)
-    if (others?.delete(what) && others.size === 0) this.#steps.delete(step)
-    if (this.#steps.size === 0) this.stop()
+    if (others?.[place] !== what) return
+    const last = others.pop() as What
+    if (last !== what) {
+      others[place] = last
+      last.place = place
+    }
+    if (others.length === 0) this.#forget(step)
   }
 
   stop (): void {
@@ -49,8 +57,15 @@ export class Expiry<What extends Deadline> {
 
   #tick (): void {
     for (const now = stepAt(performance.now()); this.#done < now;) {
-      for (const what of this.#steps.get(++this.#done) ?? []) this.#callback(what)
+      const step = ++this.#done
+      for (let what; (what = this.#steps.get(step)?.pop());) this.#callback(what)
+      this.#forget(step)
     }
+  }
+
+  #forget (step: number): void {
+    this.#steps.delete(step)
+    if (this.#steps.size === 0) this.stop()
   }
 }
 

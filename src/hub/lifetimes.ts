@@ -9,7 +9,7 @@ import type { Hooks } from './hooks.ts'
 export interface ConnectionDeadline extends Deadline {
   readonly connection: Connection
   /** Why it ends; none: it is asked. */
-  readonly close?: Close
+  readonly close: Close | undefined
 }
 
 /** How long connections may stay: as their tokens, or hooks, say. Before the end the hooks `onRefresh` may let one go on. */
@@ -36,10 +36,10 @@ export class Lifetimes {
     let granted = Infinity
     if (grants) for (const channel of channels) granted = Math.min(granted, grants.get(channel)?.expiresAt ?? Infinity)
     if (expiresAt === Infinity && granted === Infinity) return
-    this.#set({ connection, close: expiresAt <= granted ? closeCodes.expired : closeCodes.subscriptionExpired }, Math.min(expiresAt, granted))
+    this.#set(connection, Math.min(expiresAt, granted), expiresAt <= granted ? closeCodes.expired : closeCodes.subscriptionExpired)
     if (expiresAt === Infinity || !this.#hooks.has('onRefresh')) return
     const left = expiresAt - Date.now()
-    this.#set({ connection }, expiresAt - Math.min(this.#askMs, left / 2))
+    this.#set(connection, expiresAt - Math.min(this.#askMs, left / 2))
   }
 
   /** Takes note of what is new of who a connection is. */
@@ -55,11 +55,11 @@ export class Lifetimes {
     connection.deadlines = undefined
   }
 
-  #set (deadline: ConnectionDeadline, at: number): void {
+  #set (connection: Connection, at: number, close?: Close): void {
+    const deadline = { connection, close, step: 0, place: 0 }
     this.#deadlines.set(deadline, at)
-    const { connection } = deadline
-    connection.deadlines ??= []
-    connection.deadlines.push(deadline)
+    // Pushed to, a list would make room for 16 more.
+    connection.deadlines = connection.deadlines ? [...connection.deadlines, deadline] : [deadline]
   }
 
   // What fails, or says nothing new, leaves the end where it is; one that refuses with a close code is obeyed at once.
