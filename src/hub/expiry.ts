@@ -1,4 +1,5 @@
 const STEP_MS = 250
+const REMOVED = -1
 
 /** What can have a time: one, until that has come or it is removed. */
 export interface Deadline {
@@ -40,6 +41,7 @@ export class Expiry<What extends Deadline> {
 
   remove (what: What): void {
     const { step, place } = what
+    what.place = REMOVED
     const others = this.#steps.get(step)
     if (others?.[place] !== what) return
     const last = others.pop() as What
@@ -58,8 +60,9 @@ export class Expiry<What extends Deadline> {
   #tick (): void {
     for (const now = stepAt(performance.now()); this.#done < now;) {
       const step = ++this.#done
-      for (let what; (what = this.#steps.get(step)?.pop());) this.#callback(what)
+      const due = this.#steps.get(step) ?? []
       this.#forget(step)
+      for (const what of due) if (what.place !== REMOVED) this.#callback(what)
     }
   }
 
