@@ -8,6 +8,9 @@ import { start, type Running } from './helper.ts'
 /** What servers that are tested verify tokens with. */
 export const SECRET = 'the secret of these tests has more than 32 bytes'
 
+/** What they do not know. */
+export const ANOTHER_SECRET = 'another secret of the same length, or so'
+
 /** A time by the wall clock as claims say it. */
 export function secondsFromNow (seconds: number): number {
   return Math.floor(Date.now() / 1000) + seconds

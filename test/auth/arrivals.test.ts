@@ -2,10 +2,9 @@ import t from 'tap'
 import { connect, refusal, until } from '../helper.ts'
 import { listenTo } from '../sse-client.ts'
 import { dial, UPGRADE } from '../security/raw.ts'
-import { as, bearer, startSecure, tokenOf } from '../tokens.ts'
+import { ANOTHER_SECRET, as, bearer, startSecure, tokenOf } from '../tokens.ts'
 
 const MANY = 100
-const ANOTHER_SECRET = 'another secret of the same length, or so'
 
 t.test('of many who come at once each is who its own token says, and who brings a bad one is refused alone', async (t) => {
   const { app, url, wsUrl } = await startSecure(t)

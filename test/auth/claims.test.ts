@@ -1,6 +1,6 @@
 import t from 'tap'
 import { connect, refusal, until } from '../helper.ts'
-import { answerOf, as, bearer, secondsFromNow, startSecure, tokenOf } from '../tokens.ts'
+import { ANOTHER_SECRET, answerOf, as, bearer, secondsFromNow, startSecure, tokenOf } from '../tokens.ts'
 import { listenTo } from '../sse-client.ts'
 
 t.test('channels and subs: a client that names no channel hears those of its token, and its first message goes to the first', async (t) => {
@@ -74,7 +74,7 @@ t.test('a subscription token opens one channel for one user', async (t) => {
   t.match(await refusal(wsUrl + opens('$room', room), await as('bob')), { status: 401, body: /it is for another user \(sub\)/ })
   t.match(await refusal(wsUrl + opens('$room', room)), { status: 401 }, 'it is no connection token')
   t.match(await refusal(wsUrl + opens('$room', await tokenOf({ sub: 'ada', channels: ['$room'] })), ada), { status: 401, body: /channel/ }, 'a connection token is none')
-  t.match(await refusal(wsUrl + opens('$room', await tokenOf({ sub: 'ada', channel: '$room' }, 'another secret of the same length, or so')), ada), { status: 401, body: /signature/ })
+  t.match(await refusal(wsUrl + opens('$room', await tokenOf({ sub: 'ada', channel: '$room' }, ANOTHER_SECRET)), ada), { status: 401, body: /signature/ })
   t.match(await refusal(wsUrl + opens('$room', await tokenOf({ sub: 'ada', channel: '$room', exp: secondsFromNow(-60) })), ada), { status: 401, body: /FANFARE_TOKEN_EXPIRED/ })
   t.match(await refusal(wsUrl + opens('$room', ''), ada), { status: 401 })
 })
