@@ -5,6 +5,7 @@ import { originGuard } from '../src/auth/origin.ts'
 import { tokenOfRequest } from '../src/auth/token-of-request.ts'
 import { TokenVerifier } from '../src/auth/token-verifier.ts'
 import { isOpen, type PluginSettings } from '../src/config.ts'
+import { fanfareError } from '../src/errors.ts'
 import type { Admission } from '../src/hub/access-api.ts'
 import type { Grant, Identity, Peer } from '../src/hub/connection.ts'
 
@@ -25,6 +26,8 @@ declare module 'fastify' {
      * @param wishOf what a request asks for: one channel, several or none, and whether it wants what was published before
      */
     admit: <Request extends FastifyRequest>(wishOf: (request: Request) => { channel?: string | string[] | undefined, history: boolean }) => (request: Request, reply: FastifyReply, done: (error?: Error) => void) => void
+    /** What verifies tokens that come later than the request. */
+    tokens: TokenVerifier
     /** The hook before its handler: between the last check and `open` no other connection may come in. */
     prepare: (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
     /**
@@ -58,6 +61,7 @@ async function authentication (app: FastifyInstance, settings: PluginSettings): 
   const verifier = new TokenVerifier(settings)
   const asksBackEnd = callbackEvents.includes('connect')
   if (tokenHmacSecret && Buffer.byteLength(tokenHmacSecret) < MIN_SECRET_BYTES) app.log.warn(`TOKEN_HMAC_SECRET has fewer than ${MIN_SECRET_BYTES} bytes: it can be guessed from a token`)
+  app.decorate('tokens', verifier)
   app.decorateRequest('peer', null)
   app.decorateRequest('admission', null)
 
@@ -119,7 +123,9 @@ async function authentication (app: FastifyInstance, settings: PluginSettings): 
     const { user, grants, ...rest } = await identity
     const granted = new Map<string, Grant>(grants)
     for (const token of tokens) {
-      const { channel, grant } = await verifier.subscription(token, user ?? '')
+      const { channel, grant, ...meant } = await verifier.subscription(token)
+      if (meant.user !== (user ?? '')) throw fanfareError('FANFARE_TOKEN_INVALID', 'it is for another user (sub) than the connection')
+      if (meant.client !== undefined) throw fanfareError('FANFARE_TOKEN_INVALID', 'it is for one connection (client), which this is not')
       granted.set(channel, grant)
     }
     return known(unknown, { ...rest, user, grants: granted })

@@ -1,7 +1,7 @@
 import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { Api } from '../src/api/api.ts'
 import { commandsIn, paramsIn } from '../src/api/body.ts'
-import { ApiError } from '../src/api/errors.ts'
+import { ReplyError } from '../src/reply-errors.ts'
 import { keyChecker } from '../src/api/key.ts'
 import type { PluginSettings } from '../src/config.ts'
 
@@ -25,8 +25,8 @@ export default async function serverApi (app: FastifyInstance, { apiKey, maxMess
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('*', { parseAs: 'string', bodyLimit }, (_request, text, done) => done(null, text))
 
-  app.setErrorHandler<FastifyError | ApiError>((error, request, reply) => {
-    if (error instanceof ApiError) return answerError(error, request, reply)
+  app.setErrorHandler<FastifyError | ReplyError>((error, request, reply) => {
+    if (error instanceof ReplyError) return answerError(error, request, reply)
     if (error.statusCode === undefined || error.statusCode >= 500) throw error
     return refuse(request, reply.type('text/plain; charset=utf-8'), error.statusCode, error)
   })
@@ -43,7 +43,7 @@ export default async function serverApi (app: FastifyInstance, { apiKey, maxMess
   })
 }
 
-function answerError (error: ApiError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+function answerError (error: ReplyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   reply.type('application/json')
   return request.headers['x-centrifugo-error-mode'] === 'transport' ? reply.code(error.status).send(error.toJSON()) : reply.code(200).send({ error })
 }

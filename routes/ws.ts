@@ -4,7 +4,7 @@ import { Type, type Static } from 'typebox'
 import type { PluginSettings } from '../src/config.ts'
 import type { Admission } from '../src/hub/access-api.ts'
 import { parsePosition } from '../src/hub/publication.ts'
-import { plain, positionedPlain } from '../src/protocols/plain.ts'
+import { decodePlain, plain, positionedPlain } from '../src/protocols/plain.ts'
 import { transportOf, WebSocketEncodings } from '../src/transports/websocket.ts'
 
 const querystring = Type.Object({
@@ -39,7 +39,7 @@ const ws: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { compressionT
     const encoding = (positions ? positionedEncodings : encodings).for(socket, request.headers['sec-websocket-extensions'])
     const hearing = { echo, last: history, since: since ? parsePosition(since) : undefined }
     const connection = connections.open(transportOf(socket, request.raw), encoding, admission, hearing)
-    socket.on('message', (data: Buffer, binary) => connections.receive(connection, channel, plain.decode({ data, binary })))
+    socket.on('message', (data: Buffer, binary) => connections.receive(connection, channel, decodePlain({ data, binary })))
     socket.on('pong', () => connections.alive(connection))
     socket.on('close', (code) => connections.closed(connection, code))
   })

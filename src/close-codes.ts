@@ -16,9 +16,23 @@ export const closeCodes = {
   slow: { code: 3008, reason: 'slow', reconnect: true },
   insufficientState: { code: 3010, reason: 'insufficient state', reconnect: true },
   noPong: { code: 3012, reason: 'no pong', reconnect: true },
+  invalidToken: { code: 3500, reason: 'invalid token', reconnect: false },
   badRequest: { code: 3501, reason: 'bad request', reconnect: false },
+  stale: { code: 3502, reason: 'stale', reconnect: false },
   disconnected: { code: 3503, reason: 'disconnected by the server', reconnect: false },
-  permissionDenied: { code: 3507, reason: 'permission denied', reconnect: false }
+  channelLimit: { code: 3505, reason: 'channel limit', reconnect: false },
+  permissionDenied: { code: 3507, reason: 'permission denied', reconnect: false },
+  notAvailable: { code: 3508, reason: 'not available', reconnect: false }
+} as const
+
+/**
+ * Every code with which a subscription ends alone, where the protocol has a word for that (Centrifuge): below 2500 the client
+ * leaves it at that, from 2500 on it subscribes again. docs/centrifuge.md lists them; a test compares the two.
+ */
+export const endCodes = {
+  unsubscribed: { code: 2000, reason: 'server unsubscribe' },
+  insufficientState: { code: 2500, reason: 'insufficient state' },
+  subscriptionExpired: { code: 2501, reason: 'subscription expired' }
 } as const
 
 /** Whether who is closed with a code has no right any more to what it asked for before. */

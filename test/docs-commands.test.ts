@@ -28,6 +28,18 @@ t.test('docs/extending.md: the examples are those in examples/, and work', async
   t.equal(await (await fetch(`${server.url}/hello`)).text(), 'Hello, world!')
 })
 
+t.test('docs/centrifuge.md: the example is that in examples/, and works', async (t) => {
+  const guide = readFileSync('docs/centrifuge.md', 'utf8')
+  t.ok(guide.includes(readFileSync('examples/centrifuge.js', 'utf8')))
+  const { wsUrl } = await startProcess(t)
+  const [, command = ''] = /^ {4}(node .*)$/m.exec(guide) ?? []
+  const [, file = '', address = ''] = command.split(' ')
+  const child = spawn(process.execPath, [file, address.replace('127.0.0.1:8000', new URL(wsUrl).host)], { env: { ...process.env, FORCE_COLOR: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
+  t.teardown(() => child.kill('SIGKILL'))
+  const [line] = await once(child.stdout, 'data') as [Buffer]
+  t.equal(String(line), "1 { id: 42, state: 'shipped' }\n")
+})
+
 t.test('docs/extending.md: an app of your own', async (t) => {
   const port = String(await freePort())
   const child = spawn(process.execPath, ['examples/app.js'], { env: { ...process.env, PORT: port }, stdio: 'ignore' })

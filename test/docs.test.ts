@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
-import { closeCodes } from '../src/close-codes.ts'
+import { closeCodes, endCodes } from '../src/close-codes.ts'
 import { pluginSettings, processSettings, variableOf } from '../src/config.ts'
 import { errorTable } from '../src/errors.ts'
 
@@ -28,8 +28,12 @@ t.test('docs/errors.md lists every error and every close code, and no other', as
   ))
 })
 
+t.test('docs/centrifuge.md lists every code with which a subscription ends', async (t) => {
+  t.same(rowsAfter('docs/centrifuge.md', '## Nothing lost in silence'), Object.values(endCodes).map(({ code, reason }) => `| ${code} | ${reason} | ${code < 2500 ? 'no' : 'yes'} |`))
+})
+
 t.test('every file and folder that the docs name exists', async (t) => {
-  for (const file of ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/architecture.md', 'docs/extending.md', 'docs/settings.md', 'docs/errors.md', 'docs/channels.md', 'docs/api.md', 'docs/sse.md', 'docs/scaling.md', 'docs/workers.md', 'docs/deploying.md', 'docs/security.md', 'docs/callbacks.md']) {
+  for (const file of ['README.md', 'CONTRIBUTING.md', 'SECURITY.md', 'docs/architecture.md', 'docs/extending.md', 'docs/settings.md', 'docs/errors.md', 'docs/channels.md', 'docs/api.md', 'docs/sse.md', 'docs/scaling.md', 'docs/workers.md', 'docs/deploying.md', 'docs/security.md', 'docs/callbacks.md', 'docs/centrifuge.md']) {
     const folder = file.includes('/') ? `${file.split('/')[0]}/` : ''
     for (const [, target = ''] of readFileSync(file, 'utf8').matchAll(/\]\((?!https?:|#)([^)#]+)/g)) {
       t.ok(readFileSync(folder + target), `${file} links to ${target}`)

@@ -1,5 +1,5 @@
 import { Type } from 'typebox'
-import { ApiError, apiErrorOf } from './errors.ts'
+import { ReplyError, replyErrorOf } from '../reply-errors.ts'
 import { inTurns } from './in-turns.ts'
 import { MAX_ENTRIES, method, optional, PARALLEL, Room, type Context } from './method.ts'
 import { methods } from './methods.ts'
@@ -33,7 +33,7 @@ export class Api {
    *
    * @param params as they came
    * @returns the reply
-   * @throws {ApiError}
+   * @throws {ReplyError}
    */
   async call (name: string, params: unknown): Promise<string> {
     const context = this.#context()
@@ -41,7 +41,7 @@ export class Api {
       if (name === 'batch') return String(await batch.call(context, params))
       return `{"result":${await run(context, name, params)}}`
     } catch (error) {
-      throw apiErrorOf(error, context.log)
+      throw replyErrorOf(error, context.log)
     }
   }
 
@@ -62,7 +62,7 @@ export class Api {
 
 async function run (context: Context, name: string, params: unknown): Promise<string> {
   const method = methods.get(name)
-  if (!method) throw new ApiError(104)
+  if (!method) throw new ReplyError(104)
   context.room.take(0)
   const result = await method.call(context, params)
   if (typeof result === 'string') return result
@@ -75,7 +75,7 @@ async function orError (context: Context, reply: () => Promise<string>): Promise
   try {
     return await reply()
   } catch (error) {
-    return JSON.stringify({ error: apiErrorOf(error, context.log) })
+    return JSON.stringify({ error: replyErrorOf(error, context.log) })
   }
 }
 

@@ -1,9 +1,10 @@
 import { Type, type Static } from 'typebox'
 import type { ConnectionManager } from '../hub/connection-manager.ts'
 import { channelNameRefusal, type Position, type Publication } from '../hub/publication.ts'
-import { ApiError } from './errors.ts'
+import { restText, valueText } from '../protocols/centrifuge/json.ts'
+import { ReplyError } from '../reply-errors.ts'
 import { inTurns } from './in-turns.ts'
-import { method, optional } from './method.ts'
+import { method, optional, type Room } from './method.ts'
 
 const MAX_PUBLICATIONS = 300
 
@@ -12,24 +13,37 @@ const sinceSchema = Type.Object({
   epoch: optional(Type.String())
 })
 
-/** `history`: where a channel stands and, with a limit, what it keeps. */
-export const history = method(Type.Object({
+/** What is asked of a history. */
+export const historyParams = Type.Object({
   channel: Type.String(),
   limit: optional(Type.Integer({ minimum: -1 })),
   since: optional(sinceSchema),
   reverse: optional(Type.Boolean())
-}), async ({ connections, room }, { channel, limit, since, reverse }) => {
+})
+
+/**
+ * Reads a history, and writes it as JSON.
+ *
+ * @param room that the publications take
+ * @param textOf writes one of them
+ * @throws {ReplyError} 108, 107, 112, 106
+ * @throws {FanfareError} what the connection manager throws
+ */
+export async function historyText (connections: ConnectionManager, room: Room, { channel, limit, since, reverse }: Static<typeof historyParams>, textOf: (publication: Publication) => string): Promise<string> {
   mustKeepHistory(connections, channel)
   const { publications, position: { offset, epoch }, continuous } = await connections.history(channel, {
     limit: limit === -1 ? MAX_PUBLICATIONS : Math.min(limit ?? 0, MAX_PUBLICATIONS),
     since: since ? await positionOf(connections, channel, since, reverse === true) : undefined,
     reverse: reverse === true
   })
-  if (!continuous) throw new ApiError(112)
+  if (!continuous) throw new ReplyError(112)
   room.take(publications.reduce((sum, { data }) => sum + data.length, 0))
   const texts = await inTurns(publications, 1, textOf)
   return `{"publications":[${texts.join(',')}],"epoch":${JSON.stringify(epoch)},"offset":${offset}}`
-})
+}
+
+/** `history`: where a channel stands and, with a limit, what it keeps. */
+export const history = method(historyParams, async ({ connections, room }, params) => historyText(connections, room, params, textOf))
 
 /** `history_remove`: forgets what a channel keeps, but not where it stands. */
 export const historyRemove = method(Type.Object({ channel: Type.String() }), async ({ connections }, { channel }) => {
@@ -41,31 +55,16 @@ export const historyRemove = method(Type.Object({ channel: Type.String() }), asy
 function mustKeepHistory (connections: ConnectionManager, channel: string): void {
   const refusal = channelNameRefusal(channel)
   if (refusal) throw refusal
-  const { historySize, historyTtl } = connections.rules.of(channel)
-  if (historySize === 0 || historyTtl === 0) throw new ApiError(108, `Channel ${channel} keeps no history`)
+  if (!connections.keepsHistory(channel)) throw new ReplyError(108, `Channel ${channel} keeps no history`)
 }
 
 // Without an epoch the present one is meant.
 async function positionOf (connections: ConnectionManager, channel: string, { offset, epoch }: Static<typeof sinceSchema>, reverse: boolean): Promise<Position> {
-  if (reverse && !offset) throw new ApiError(107, '/since/offset must be 1 or more with reverse')
+  if (reverse && !offset) throw new ReplyError(107, '/since/offset must be 1 or more with reverse')
   return { offset: offset ?? 0, epoch: epoch || (await connections.history(channel, { limit: 0 })).position.epoch }
 }
 
-function textOf ({ kind, data, position, tags }: Publication): string {
-  const value = kind === 'binary' ? `"b64data":"${data.toString('base64')}"` : `"data":${jsonOf(data.toString(), kind === 'json')}`
-  return `{${value},"offset":${position?.offset ?? 0}${tags ? `,"tags":${JSON.stringify(tags)}` : ''}}`
-}
-
-// Line breaks stand between replies of the old form of the API; within JSON they mean nothing.
-function jsonOf (text: string, known: boolean): string {
-  return known || isJson(text) ? text.replace(/[\r\n]+/g, '') : JSON.stringify(text)
-}
-
-function isJson (text: string): boolean {
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
-  }
+function textOf (publication: Publication): string {
+  const { kind, data } = publication
+  return `{${kind === 'binary' ? `"b64data":"${data.toString('base64')}"` : `"data":${valueText(publication)}`}${restText(publication)}}`
 }

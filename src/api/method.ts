@@ -1,7 +1,7 @@
 import { Type, type Static, type TSchema } from 'typebox'
 import { compile, firstError } from '../channel-rules.ts'
 import type { ConnectionManager } from '../hub/connection-manager.ts'
-import { ApiError, type FaultLog } from './errors.ts'
+import { ReplyError, type FaultLog } from '../reply-errors.ts'
 
 /** How many entries a batch, a broadcast or a list may have. */
 export const MAX_ENTRIES = 1024
@@ -17,10 +17,10 @@ export class Room {
    * Takes room for what is about to be made.
    *
    * @param bytes 0: only asks whether there is any
-   * @throws {ApiError} 106 if there is not as much left
+   * @throws {ReplyError} 106 if there is not as much left
    */
   take (bytes: number): void {
-    if (bytes > this.#bytes) throw new ApiError(106, `The replies to one request may have ${MAX_REPLY_BYTES} bytes in all: ask for less at once`)
+    if (bytes > this.#bytes) throw new ReplyError(106, `The replies to one request may have ${MAX_REPLY_BYTES} bytes in all: ask for less at once`)
     this.#bytes -= bytes
   }
 
@@ -49,7 +49,7 @@ export interface Method {
   readonly schema: TSchema
   /**
    * @param params as they came
-   * @throws {ApiError} 107 if they do not satisfy the schema, and others
+   * @throws {ReplyError} 107 if they do not satisfy the schema, and others
    * @throws {FanfareError} what the connection manager throws
    */
   readonly call: (context: Context, params: unknown) => Promise<Result>
@@ -61,7 +61,7 @@ export function method<Schema extends TSchema> (schema: Schema, run: (context: C
   return {
     schema,
     async call (context, params) {
-      if (!validate(params)) throw new ApiError(107, firstError(validate))
+      if (!validate(params)) throw new ReplyError(107, firstError(validate))
       return run(context, params as Static<Schema>)
     }
   }

@@ -1,7 +1,7 @@
 import { Type, type Static } from 'typebox'
 import type { PublishExtras } from '../hub/channel-api.ts'
 import { publicationOf, WrittenJson, type PublicationData } from '../hub/publication.ts'
-import { ApiError, apiErrorOf } from './errors.ts'
+import { ReplyError, replyErrorOf } from '../reply-errors.ts'
 import { inTurns } from './in-turns.ts'
 import { MAX_ENTRIES, method, optional, PARALLEL, type Context, type Result } from './method.ts'
 
@@ -31,7 +31,7 @@ export const broadcast = method(Type.Object({
     try {
       return { result: await publishTo(context, channel, data, params) }
     } catch (error) {
-      return { error: apiErrorOf(error, context.log) }
+      return { error: replyErrorOf(error, context.log) }
     }
   })
   return { responses }
@@ -48,15 +48,15 @@ async function publishTo ({ connections }: Context, channel: string, data: Publi
 }
 
 function dataOf ({ data, b64data, tags }: Params, maxBytes: number): PublicationData {
-  if (data === undefined && !b64data) throw new ApiError(107, 'A publication has data (any JSON value) or b64data (base64)')
+  if (data === undefined && !b64data) throw new ReplyError(107, 'A publication has data (any JSON value) or b64data (base64)')
   const publication = b64data ? bytesOf(b64data) : new WrittenJson(data)
   const bytes = publicationOf(publication).data.length + (tags ? Buffer.byteLength(JSON.stringify(tags)) : 0)
-  if (bytes > maxBytes) throw new ApiError(107, `Data and tags of a publication may have ${maxBytes} bytes (MAX_MESSAGE_BYTES); got ${bytes}`)
+  if (bytes > maxBytes) throw new ReplyError(107, `Data and tags of a publication may have ${maxBytes} bytes (MAX_MESSAGE_BYTES); got ${bytes}`)
   return publication
 }
 
 function bytesOf (base64: string): Buffer {
   const bytes = Buffer.from(base64, 'base64')
-  if (bytes.toString('base64') !== base64) throw new ApiError(107, '/b64data must be base64 with padding')
+  if (bytes.toString('base64') !== base64) throw new ReplyError(107, '/b64data must be base64 with padding')
   return bytes
 }

@@ -1,8 +1,8 @@
 import { Type, type Static } from 'typebox'
-import type { Member } from '../brokers/broker.ts'
 import { closeCodes } from '../close-codes.ts'
 import type { ConnectionFilter } from '../hub/cluster-api.ts'
-import { ApiError } from './errors.ts'
+import { clientInfo } from '../protocols/centrifuge/json.ts'
+import { ReplyError } from '../reply-errors.ts'
 import { MAX_ENTRIES, method, optional } from './method.ts'
 
 const MAX_PATTERN_LENGTH = 255
@@ -15,7 +15,7 @@ const channelSchema = Type.Object({ channel: Type.String() })
 /** `presence`: who is in a channel. */
 export const presence = method(channelSchema, async ({ connections }, { channel }) => {
   const members = await connections.presence(channel)
-  return { presence: Object.fromEntries(members.map((member) => [member.client, infoOf(member)])) }
+  return { presence: Object.fromEntries(members.map((member) => [member.client, clientInfo(member)])) }
 })
 
 /** `presence_stats`: how many that are. */
@@ -88,23 +88,19 @@ export const rpc = method(Type.Object({ method: Type.String(), params: Type.Opti
 })
 
 function filterOf ({ user, client, session }: Whom): ConnectionFilter {
-  if (!user && !client && !session) throw new ApiError(107, 'Say whose connections are meant: a user, a client or a session')
+  if (!user && !client && !session) throw new ReplyError(107, 'Say whose connections are meant: a user, a client or a session')
   return { user: user || undefined, id: client || session || undefined }
-}
-
-function infoOf ({ client, user, info, channelInfo }: Member): object {
-  return { user, client, ...info !== undefined && { conn_info: info }, ...channelInfo !== undefined && { chan_info: channelInfo } }
 }
 
 // A glob becomes a regular expression: groups that repeat take exponential time, and each wildcard multiplies it. With
 // three it took 12 ms for the worst name of 255 bytes.
 function mustBeCheap (pattern: string): void {
   if (/[()+]/.test(pattern) || (pattern.match(/\*+|\{/g)?.length ?? 0) > MAX_WILDCARDS) {
-    throw new ApiError(107, `/pattern may hold ${MAX_WILDCARDS} of * and {, and none of ( ) +`)
+    throw new ReplyError(107, `/pattern may hold ${MAX_WILDCARDS} of * and {, and none of ( ) +`)
   }
 }
 
 function mustBeClosable ({ code, reason }: { code: number, reason: string }): void {
-  if (code !== 1000 && (code < 3000 || code > 4999)) throw new ApiError(107, `/disconnect/code must be 1000, or from 3000 to 4999; got ${code}`)
-  if (Buffer.byteLength(reason) > MAX_REASON_BYTES) throw new ApiError(107, `/disconnect/reason may have ${MAX_REASON_BYTES} bytes; got ${Buffer.byteLength(reason)}`)
+  if (code !== 1000 && (code < 3000 || code > 4999)) throw new ReplyError(107, `/disconnect/code must be 1000, or from 3000 to 4999; got ${code}`)
+  if (Buffer.byteLength(reason) > MAX_REASON_BYTES) throw new ReplyError(107, `/disconnect/reason may have ${MAX_REASON_BYTES} bytes; got ${Buffer.byteLength(reason)}`)
 }

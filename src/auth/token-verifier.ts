@@ -28,6 +28,15 @@ export interface TokenSettings {
   readonly tokenAudience: string
 }
 
+/** What a subscription token says. */
+export interface Subscription {
+  readonly channel: string
+  readonly user: string
+  /** Id of the only connection that it is for. */
+  readonly client: string | undefined
+  readonly grant: Grant
+}
+
 /** Gives the claims of a token that the key of the verifier has signed. */
 type Verify = (token: string) => object
 
@@ -62,15 +71,10 @@ export class TokenVerifier {
     return claims instanceof Promise ? claims.then(identityIn) : identityIn(claims)
   }
 
-  /**
-   * Verifies a subscription token; throws as `connection` does.
-   *
-   * @param user whose connection it is for
-   */
-  async subscription (token: string, user: string): Promise<{ channel: string, grant: Grant }> {
+  /** Verifies a subscription token; throws as `connection` does. Whom it is for is for others to compare. */
+  async subscription (token: string): Promise<Subscription> {
     const claims = claimsIn('subscription', await this.#claims(token))
-    if ((claims.sub ?? '') !== user) throw fanfareError('FANFARE_TOKEN_INVALID', 'it is for another user (sub) than the connection')
-    return { channel: claims.channel, grant: grantOf(claims) }
+    return { channel: claims.channel, user: claims.sub ?? '', client: claims.client, grant: grantOf(claims) }
   }
 
   #claims (token: string): object | Promise<object> {

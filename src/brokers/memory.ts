@@ -79,8 +79,8 @@ export class MemoryBroker implements Broker {
     const position = { epoch: numbering.epoch, offset: numbering.offset }
     if (key !== undefined) this.#published.set(key, position)
     // Without spreading, here and below: what comes of it is slow to make and to read, and this is done for every message.
-    const { kind, data, from, tags } = publication
-    const numbered = { kind, data, from, tags, position }
+    const { kind, data, from, by, tags } = publication
+    const numbered = { kind, data, from, by, tags, position }
     if (historySize > 0 && historyTtl > 0) this.#store(channel, numbered, historySize, historyTtl)
     this.#listener?.deliver(channel, [numbered])
     return position
@@ -130,11 +130,11 @@ export class MemoryBroker implements Broker {
     return numbering
   }
 
-  #store (channel: string, { kind, data, from, tags, position }: Publication, size: number, ttl: number): void {
+  #store (channel: string, { kind, data, from, by, tags, position }: Publication, size: number, ttl: number): void {
     const { publications, bytes } = this.#histories.get(channel) ?? { publications: new Denque(), bytes: 0 }
     const stored = { publications, bytes }
     // A copy of its own: what comes from a socket is a piece of a chunk of up to 64 KiB, which would be kept with it.
-    publications.push({ kind, data: Buffer.from(data), from, tags, position })
+    publications.push({ kind, data: Buffer.from(data), from, by, tags, position })
     stored.bytes += data.length + OVERHEAD_BYTES
     // A history that alone were too large the cache would forget as a whole.
     while (publications.length > size || stored.bytes > this.#histories.maxSize) stored.bytes -= (publications.shift()?.data.length ?? 0) + OVERHEAD_BYTES

@@ -31,9 +31,9 @@ export class Decisions {
   }
 
   /** Asks who somebody is; not if a token has said that. */
-  readonly connect: Hook<'onConnect'> = async ({ caller, identified, channels, headers }) => {
+  readonly connect: Hook<'onConnect'> = async ({ caller, identified, channels, headers, name, version, data }) => {
     if (identified) return
-    const asked = { ...clientOf(caller), address: caller.address, ...channels.length > 0 && { channels } }
+    const asked = { ...clientOf(caller), address: caller.address, name, version, data, ...channels.length > 0 && { channels } }
     const { user, ...result } = await this.#ask('connect', asked, this.#forwarded(headers))
     return identityOf({ ...result, sub: user })
   }
@@ -46,8 +46,8 @@ export class Decisions {
   }
 
   /** Asks whether a connection may hear a channel. */
-  readonly subscribe: Hook<'onSubscribe'> = async ({ caller, channel }) => {
-    await this.#ask('subscribe', { ...clientOf(caller), ...userOf(caller), channel })
+  readonly subscribe: Hook<'onSubscribe'> = async ({ caller, channel, data }) => {
+    await this.#ask('subscribe', { ...clientOf(caller), ...userOf(caller), channel, data })
   }
 
   /** Asks whether a connection may publish this, and what is published instead. */
@@ -83,9 +83,9 @@ export class Decisions {
   }
 }
 
-// The same names as in Centrifugo's proxy. The plain protocol carries JSON values, and bytes as base64.
-function clientOf ({ id, transport }: Caller): object {
-  return { client: id, transport, protocol: 'plain', encoding: 'json' }
+// The same names as in Centrifugo's proxy. All protocols carry JSON values, and bytes as base64.
+function clientOf ({ id, transport, protocol = 'plain' }: Caller): object {
+  return { client: id, transport, protocol, encoding: 'json' }
 }
 
 function userOf ({ user, meta }: Caller): object {

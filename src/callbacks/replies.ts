@@ -63,5 +63,5 @@ export function replyIn<Name extends Decision> (name: Name, text: string): Resul
 
 function refusalIn ({ error, disconnect }: Refusals): Error | undefined {
   if (disconnect) return Object.assign(fanfareError('FANFARE_CALLBACK_REFUSED', disconnect.reason || 'refused'), { closeCode: disconnect.code })
-  if (error) return fanfareError('FANFARE_CALLBACK_REFUSED', `${error.message || 'refused'} (${error.code})`)
+  if (error) return Object.assign(fanfareError('FANFARE_CALLBACK_REFUSED', `${error.message || 'refused'} (${error.code})`), { reply: { code: error.code, message: error.message || 'refused' } })
 }

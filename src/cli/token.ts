@@ -86,7 +86,7 @@ async function explain (token: string, settings: ServerSettings): Promise<void> 
   }
   try {
     const isSubscription = decodeJwt(token).channel !== undefined
-    if (isSubscription) await verifier.subscription(token, decodeJwt(token).sub ?? '')
+    if (isSubscription) await verifier.subscription(token)
     else await verifier.connection(token)
     process.stdout.write(`The server takes it, as ${isSubscription ? 'a subscription' : 'a connection'} token.\n`)
   } catch (error) {

@@ -1,6 +1,5 @@
 import type { Static, TSchema } from 'typebox'
 import type { Broker } from '../brokers/broker.ts'
-import { closeCodes, type Close } from '../close-codes.ts'
 import { fanfareError } from '../errors.ts'
 import { ChannelApi, type PublishExtras } from './channel-api.ts'
 import { matcherOf, type ChannelRules } from './channel-rules.ts'
@@ -8,6 +7,7 @@ import { newId, type Connection, type Peer } from './connection.ts'
 import type { Caller, Hook, HookAnswers, HookContexts, HookName, Hooks, Rpc } from './hooks.ts'
 import { isRestricted, refusalBy, subscribeRefusal, type Action } from './permissions.ts'
 import { channelNameRefusal, publicationOf, valueOf, type Publication, type PublicationData } from './publication.ts'
+import type { Refusal } from './refusal.ts'
 
 /** The channel of who names none. */
 const STANDARD_CHANNEL = 'broadcast'
@@ -16,9 +16,13 @@ const STANDARD_CHANNEL = 'broadcast'
 export interface Wish {
   /** Empty: those that the token names, or else `broadcast`. */
   readonly channels: readonly string[]
+  /** Whether `broadcast` is not meant where neither names any: the client asks for channels later. */
+  readonly later?: boolean
   /** Whether what was published before is asked for. */
   readonly history?: boolean | undefined
   readonly headers: HookContexts['onConnect']['headers']
+  /** What else it says of itself. */
+  readonly says?: Pick<HookContexts['onConnect'], 'name' | 'version' | 'data'>
 }
 
 /** What a hook `onPublish` is told of data whose type is known. */
@@ -92,6 +96,11 @@ export class AccessApi extends ChannelApi {
     return this
   }
 
+  /** Whether anything can be called. */
+  get answersCalls (): boolean {
+    return this.#rpcs.size > 0 || this.hooks.has('onRpc')
+  }
+
   /**
    * Calls such a function, or the hooks `onRpc` if there is none.
    *
@@ -110,9 +119,10 @@ export class AccessApi extends ChannelApi {
    * Sees whether somebody may do something with a channel who asks over HTTP, and not on a connection: those count as
    * subscribers who may hear the channel.
    *
+   * @param data what is said along with it, for hooks
    * @throws {FanfareError} FANFARE_TOKEN_MISSING, FANFARE_FORBIDDEN, and what hooks throw
    */
-  async authorize (peer: Peer, action: Action, channel: string): Promise<void> {
+  async authorize (peer: Peer, action: Action, channel: string, data?: unknown): Promise<void> {
     if (!this.openToAll && peer.user === undefined) throw fanfareError('FANFARE_TOKEN_MISSING')
     const permission = this.rules.of(channel).allow[action]
     const deaf = this.#subscribeRefusal(peer, channel)
@@ -121,7 +131,15 @@ export class AccessApi extends ChannelApi {
     if (deaf && mustHear) throw deaf
     const refusal = action === 'subscribe' ? undefined : refusalBy(permission, action, channel, peer, !deaf)
     if (refusal) throw refusal
-    if (action === 'subscribe' || permission === 'subscribers') await this.#ask('onSubscribe', { caller: callerOf(peer), channel })
+    if (action === 'subscribe' || permission === 'subscribers') await this.#ask('onSubscribe', { caller: callerOf(peer), channel, ...data !== undefined && { data } })
+  }
+
+  /** Why a connection may not do something with a channel that it need not be in, by the rules. */
+  refusalOn (connection: Connection, action: 'presence' | 'history', channel: string): Error | undefined {
+    const { peer } = connection
+    const subscribed = connection.isIn(channel)
+    const deaf = subscribed || this.openToAll || !isRestricted(channel) ? undefined : this.#subscribeRefusal(peer, channel)
+    return deaf ?? refusalBy(this.rules.of(channel).allow[action], action, channel, peer, subscribed)
   }
 
   /** Whether somebody who hears a channel may read its history. */
@@ -141,12 +159,12 @@ export class AccessApi extends ChannelApi {
    * @throws what `admitted` returns, and what hooks throw
    */
   protected async askBeforeConnecting (peer: Peer, wish: Wish): Promise<Admission> {
-    const { channels, headers } = wish
+    const { channels, headers, says } = wish
     const refusal = channels.map(channelNameRefusal).find((refusal) => refusal !== undefined)
     if (refusal) throw refusal
-    let known: Peer = { ...peer, id: newId() }
+    let known: Peer = { ...peer, id: peer.id ?? newId() }
     const identified = peer.user !== undefined
-    await this.#ask('onConnect', { caller: callerOf(known), identified, channels, headers }, (context, answer) => {
+    await this.#ask('onConnect', { caller: callerOf(known), identified, channels, headers, ...says }, (context, answer) => {
       known = { ...known, ...answer }
       return { ...context, caller: callerOf(known), identified: known.user !== undefined }
     })
@@ -161,10 +179,10 @@ export class AccessApi extends ChannelApi {
    *
    * @returns that, or FANFARE_TOKEN_MISSING or FANFARE_FORBIDDEN
    */
-  protected admitted (peer: Peer, { channels, history }: Wish): Admission | Error {
+  protected admitted (peer: Peer, { channels, history, later }: Wish): Admission | Error {
     if (!this.openToAll && peer.user === undefined) return fanfareError('FANFARE_TOKEN_MISSING')
     const granted = channels.length > 0 ? channels : Array.from(peer.grants?.keys() ?? [])
-    const heard = granted.length > 0 ? granted : [STANDARD_CHANNEL]
+    const heard = granted.length > 0 || later ? granted : [STANDARD_CHANNEL]
     for (const channel of heard) {
       const refusal = channelNameRefusal(channel) ?? this.#subscribeRefusal(peer, channel) ?? (history ? this.#historyRefusal(peer, channel) : undefined)
       if (refusal) return refusal
@@ -220,25 +238,11 @@ export class AccessApi extends ChannelApi {
   }
 }
 
-type Refusal = Error & { code?: unknown, statusCode?: number, closeCode?: number }
-
-/** With what a connection is closed that was refused something; it may come back if that was for want of an answer. */
-export function closeFor ({ closeCode, statusCode = 403, message }: Refusal): Close {
-  const isFree = closeCode !== undefined && closeCode >= 3000 && closeCode <= 4999
-  const { code } = statusCode >= 500 ? closeCodes.tryAgainLater : statusCode === 400 ? closeCodes.badRequest : closeCodes.permissionDenied
-  return { code: isFree ? closeCode : code, reason: reasonOf(message) }
-}
-
-/** A sentence that fits into a close frame, which has room for 123 bytes (RFC 6455 section 5.5). */
-export function reasonOf (message: string): string {
-  return Buffer.byteLength(message) <= 123 ? message : Buffer.from(message).subarray(0, 120).toString().replace(/\ufffd*$/, '…')
-}
-
 /** Who is on a connection, for hooks. */
 export function callerOn ({ id, peer }: Connection): Caller {
   return callerOf({ ...peer, id })
 }
 
-function callerOf ({ id = '', user = '', info, meta, address, transport }: Peer): Caller {
-  return { id, user, info, meta, address, transport }
+function callerOf ({ id = '', user = '', info, meta, address, transport, protocol }: Peer): Caller {
+  return { id, user, info, meta, address, transport, ...protocol !== undefined && { protocol } }
 }

@@ -1,26 +1,14 @@
-import type { Broker, HistoryQuery } from '../brokers/broker.ts'
-import { closeCodes, type Close } from '../close-codes.ts'
+import type { Broker } from '../brokers/broker.ts'
+import { closeCodes, endCodes, type Close } from '../close-codes.ts'
 import { Channel, type Subscription } from './channel.ts'
 import { matcherOf, type ChannelRules } from './channel-rules.ts'
 import type { Connection } from './connection.ts'
 import { callerOn } from './access-api.ts'
-import { prepareAll, type Encoding } from './encoding.ts'
 import type { FanOut } from './fan-out.ts'
 import type { Hooks } from './hooks.ts'
-import { pieceOf, type Piece } from './piece.ts'
+import { Joining } from './joining.ts'
 import { Presence } from './presence.ts'
 import type { Position, Publication } from './publication.ts'
-
-// A history is sent in pieces, each when the one before has left: a client that reads slowly holds one of them.
-const PIECE = 100
-
-/** Where a connection begins to hear a channel. */
-export interface Start {
-  /** With what came after this position. */
-  readonly since?: Position | undefined
-  /** With the last so many publications. */
-  readonly last?: number | undefined
-}
 
 /** What the channels need of those who own them. */
 export interface ChannelsParts {
@@ -40,10 +28,18 @@ export class Channels {
   readonly #parts: ChannelsParts
   readonly #channels = new Map<string, Channel>()
   readonly #presence: Presence
+  readonly joining: Joining
 
   constructor (parts: ChannelsParts) {
     this.#parts = parts
     this.#presence = new Presence(parts.broker, parts.presenceTtl, () => this.#membersHere())
+    this.joining = new Joining({
+      ...parts,
+      open: (name) => this.#open(name),
+      closeIfIdle: (channel) => this.#closeIfIdle(channel),
+      join: (connection, name, echo) => this.join(connection, name, echo),
+      tell: (connection, name, recovered, position) => this.#tell(connection, name, recovered, position)
+    })
   }
 
   get size (): number {
@@ -98,69 +94,41 @@ export class Channels {
   }
 
   /**
-   * The same, beginning with what is in the history. Nothing is missing between the two, and nothing comes twice.
+   * Lets a connection hear a channel no more; it hears first what was published so far.
    *
-   * @returns whether everything after `since` was there
+   * @returns whether it did
    */
-  async joinFrom (connection: Connection, name: string, echo: boolean, start: Start): Promise<boolean> {
-    const channel = this.#open(name)
-    channel.joining++
-    connection.joining ??= new Set()
-    connection.joining.add(name)
-    try {
-      return await this.#replay(connection, channel, echo, start)
-    } catch {
-      this.#parts.close(connection, { ...closeCodes.tryAgainLater, reason: 'history could not be read' })
-      return false
-    } finally {
-      channel.joining--
-      connection.joining.delete(name)
-      this.#closeIfIdle(channel)
-    }
+  leave (connection: Connection, name: string): boolean {
+    connection.placed?.delete(name)
+    const isComing = connection.joining?.delete(name) ?? false
+    const subscription = this.#subscriptionOf(connection, name)
+    if (!subscription) return isComing
+    this.#parts.fanOut.catchUp(subscription.channel, subscription)
+    this.#drop(subscription)
+    return true
   }
 
-  // Piece by piece, until a piece reaches what the channel delivers from now on.
-  async #replay (connection: Connection, channel: Channel, echo: boolean, { since, last = 0 }: Start): Promise<boolean> {
-    const { transport, encoding } = connection
-    const enough = this.#parts.maxBufferedBytes / 2
-    let position = since
-    for (let first = true; ; first = false) {
-      if (transport.bufferedBytes > enough) await new Promise<void>((resolve) => transport.onceDrained(resolve))
-      const piece = await this.#read(channel, encoding, { ...position ? { since: position } : { last }, limit: PIECE, maxBytes: enough / 2 })
-      if (!connection.open) return false
-      if ((first && since) || !piece.continuous) this.#tell(connection, channel.name, piece.continuous, piece.position)
-      if (!connection.open) return false
-      const heard = echo ? piece.publications : piece.publications.filter(({ from }) => from !== connection.id)
-      const bytes = heard.length > 0 ? encoding.encode(channel.name, heard) : undefined
-      if (piece.complete && (bytes?.length ?? 0) <= enough) this.join(connection, channel.name, echo)
-      if (bytes) transport.write(bytes)
-      if (connection.subscriptions.has(channel)) return piece.continuous
-      position = piece.end
-    }
+  /** The same from our side: it is told so, where its protocol has a word for that. */
+  remove (connection: Connection, name: string): void {
+    if (this.leave(connection, name)) this.#tellEnd(connection, name, endCodes.unsubscribed)
   }
 
-  async #read (channel: Channel, encoding: Encoding, query: HistoryQuery): Promise<Piece> {
-    const meanwhile: Publication[] = []
-    const { losses } = channel
-    channel.collectors.add(meanwhile)
-    try {
-      const history = await this.#parts.broker.history(channel.name, query)
-      // What is published in the meantime is collected, too.
-      await prepareAll([encoding], channel.name, history.publications)
-      return pieceOf(query, history, meanwhile, channel.losses > losses)
-    } finally {
-      channel.collectors.delete(meanwhile)
-    }
+  /** Takes a connection out of a channel that it has no right to hear any more, or closes it where that cannot be told. */
+  expel (connection: Connection, name: string): void {
+    this.#end(connection, name, endCodes.subscriptionExpired, closeCodes.subscriptionExpired)
   }
 
-  /** Lets a connection hear a channel no more; it hears first what was published so far. */
-  leave (connection: Connection, name: string): void {
-    const channel = this.#channels.get(name)
-    const subscription = channel && connection.subscriptions.get(channel)
-    if (!subscription) return
-    this.#parts.fanOut.catchUp(channel, subscription)
-    connection.subscriptions.delete(channel)
-    this.#left(channel, subscription)
+  /** Tells a subscriber that was too slow that it has missed so many publications. */
+  skipped (subscription: Subscription, count: number): void {
+    const { connection, channel } = subscription
+    const { encoding, transport } = connection
+    const bytes = encoding.encodeSkipped?.(channel.name, count)
+    if (bytes) transport.write(bytes)
+    else if (encoding.encodeEnd && connection.subscriptions.get(channel) === subscription) {
+      // Not brought to the end of the channel: it would take what comes now for what comes next.
+      this.#drop(subscription)
+      this.#end(connection, channel.name, endCodes.insufficientState, closeCodes.insufficientState)
+    }
   }
 
   /** Takes a connection out of all its channels. */
@@ -210,7 +178,33 @@ export class Channels {
   #tell (connection: Connection, name: string, recovered: boolean, position: Position): void {
     const bytes = connection.encoding.encodeRecovery?.(name, recovered, position)
     if (bytes) connection.transport.write(bytes)
-    else if (!recovered) this.#parts.close(connection, closeCodes.insufficientState)
+    else if (!recovered) this.#end(connection, name, endCodes.insufficientState, closeCodes.insufficientState)
+  }
+
+  // Who would not come back to the channel by itself has to come back as a whole.
+  #end (connection: Connection, name: string, end: Close, close: Close): void {
+    if (!connection.encoding.encodeEnd || connection.placed?.has(name)) {
+      this.#parts.close(connection, close)
+      return
+    }
+    this.leave(connection, name)
+    this.#tellEnd(connection, name, end)
+  }
+
+  #tellEnd (connection: Connection, name: string, end: Close): void {
+    const bytes = connection.encoding.encodeEnd?.(name, end)
+    if (bytes && connection.open) connection.transport.write(bytes)
+  }
+
+  #subscriptionOf (connection: Connection, name: string): Subscription | undefined {
+    const channel = this.#channels.get(name)
+    return channel && connection.subscriptions.get(channel)
+  }
+
+  #drop (subscription: Subscription): void {
+    const { connection, channel } = subscription
+    connection.subscriptions.delete(channel)
+    this.#left(channel, subscription)
   }
 
   #open (name: string): Channel {

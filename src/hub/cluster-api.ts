@@ -43,16 +43,16 @@ export abstract class ClusterApi extends AccessApi {
     this.cluster.answer('channels', (names?: string) => Object.fromEntries(this.here().channels.counts(names)))
     this.#answer('disconnect', (connection, close: Close) => this.close(connection, close))
     this.#answer('refresh', (connection, renewal: Renewal) => this.renew(connection, renewal))
-    this.#answer('subscribe', (connection, channel: string) => this.subscribe(connection, channel))
-    this.#answer('unsubscribe', (connection, channel: string) => this.unsubscribe(connection, channel))
+    this.#answer('subscribe', (connection, channel: string) => this.place(connection, channel))
+    this.#answer('unsubscribe', (connection, channel: string) => this.remove(connection, channel))
   }
 
   /** Closes a connection of this node. */
   abstract close (connection: Connection, close: Close): void
 
-  /** Lets a connection of this node hear a channel, or no more. */
-  abstract subscribe (connection: Connection, channel: string): void
-  abstract unsubscribe (connection: Connection, channel: string): void
+  /** Puts a connection of this node into a channel, or takes it out, and tells it so. */
+  protected abstract place (connection: Connection, channel: string): void
+  protected abstract remove (connection: Connection, channel: string): void
 
   /** Takes note that a connection of this node may go on. */
   protected abstract renew (connection: Connection, renewal: Renewal): void

@@ -4,7 +4,8 @@ import { fanfareError, type FanfareError } from '../errors.ts'
 import { callerOn, type Admission, type Wish } from './access-api.ts'
 import type { ChannelRules } from './channel-rules.ts'
 import { Channels } from './channels.ts'
-import { ClusterApi, type NodeName, type Renewal } from './cluster-api.ts'
+import { ClientApi } from './client-api.ts'
+import type { ClusterApi, NodeName } from './cluster-api.ts'
 import { Connection, type Peer } from './connection.ts'
 import type { Encoding } from './encoding.ts'
 import { FanOut } from './fan-out.ts'
@@ -14,35 +15,44 @@ import { Inbox } from './inbox.ts'
 import { Lifetimes } from './lifetimes.ts'
 import { AddressCounts } from './limits.ts'
 import type { Hearing, Log, ManagerSettings } from './manager-settings.ts'
-import type { Publication } from './publication.ts'
 import { spread } from './spread.ts'
 import type { Transport } from './transport.ts'
+
+// A client has so long to say who it is; with the steps of `Expiry` that is 10 s.
+const IDENTIFY_S = 9.5
 
 /**
  * Who is connected, and who hears what: the heart of Fanfare, shared by all routes as `app.connections`.
  */
-export class ConnectionManager extends ClusterApi {
+export class ConnectionManager extends ClientApi {
   readonly #settings: ManagerSettings
-  readonly #log: Log
+  protected override readonly log: Log
+  protected override readonly maxChannels: number
   readonly #connections = new Map<string, Connection>()
   readonly #addresses = new AddressCounts()
-  readonly #channels: Channels
+  protected override readonly table: Channels
   readonly #fanOut: FanOut
-  readonly #heartbeat: Heartbeat
-  readonly #inbox: Inbox
-  readonly #lifetimes: Lifetimes
+  protected override readonly heartbeat: Heartbeat
+  protected override readonly inbox: Inbox
+  protected override readonly lifetimes: Lifetimes
   #stopping = false
 
   constructor (broker: Broker, rules: ChannelRules, settings: ManagerSettings, log: Log, name: NodeName) {
     super(broker, rules, new Hooks(settings.hookTimeout, log), settings.openToAll, name)
     this.#settings = settings
-    this.#log = log
+    this.log = log
+    this.maxChannels = settings.maxChannels
     const close = this.close.bind(this)
-    this.#fanOut = new FanOut(settings.maxBufferedBytes, (connection) => close(connection, closeCodes.slow), (id) => this.#connections.get(id))
-    this.#heartbeat = new Heartbeat(settings, (connection) => this.#silent(connection))
-    this.#channels = new Channels({ ...settings, broker, rules, fanOut: this.#fanOut, hooks: this.hooks, close })
-    this.#lifetimes = new Lifetimes(this.hooks, settings.hookTimeout, close)
-    this.#inbox = new Inbox(settings, {
+    this.#fanOut = new FanOut({
+      maxBufferedBytes: settings.maxBufferedBytes,
+      onSlow: (connection) => close(connection, closeCodes.slow),
+      onSkipped: (subscription, count) => this.table.skipped(subscription, count),
+      find: (id) => this.#connections.get(id)
+    })
+    this.heartbeat = new Heartbeat(settings, (connection) => this.#silent(connection))
+    this.table = new Channels({ ...settings, broker, rules, fanOut: this.#fanOut, hooks: this.hooks, close })
+    this.lifetimes = new Lifetimes(this.hooks, settings.hookTimeout, { close, expel: (connection, channel) => this.table.expel(connection, channel) })
+    this.inbox = new Inbox(settings, {
       refusalOf: (connection, channel) => this.publishRefusal(connection, channel),
       ask: (connection, channel, publication) => this.hooks.has('onPublish') ? this.askBeforePublishing(connection, channel, publication) : undefined,
       order: (channel, publication, extras) => this.order(channel, publication, extras),
@@ -55,13 +65,13 @@ export class ConnectionManager extends ClusterApi {
   async start (): Promise<void> {
     const { broker } = this
     await broker.start({
-      deliver: (channel, publications) => this.#channels.deliver(channel, publications),
-      lost: (channel, position) => this.#channels.lost(channel, position),
+      deliver: (channel, publications) => this.table.deliver(channel, publications),
+      lost: (channel, position) => this.table.lost(channel, position),
       control: (message) => this.cluster.receive(message),
       reachable: () => {
         if (!broker.shared) return
         this.cluster.announce()
-        this.#channels.repeatPresence()
+        this.table.repeatPresence()
       }
     })
   }
@@ -73,7 +83,7 @@ export class ConnectionManager extends ClusterApi {
 
   /** How many channels of this node somebody is in. */
   get channelCount (): number {
-    return this.#channels.size
+    return this.table.size
   }
 
   /** Bytes that wait in this node for receivers that have fallen behind; what several of them wait for counts once. */
@@ -124,7 +134,7 @@ export class ConnectionManager extends ClusterApi {
    * @param then gets why it may not come, if so; `open` may be called in the same turn of the loop
    */
   prepare ({ peer, channels }: Admission, then: (refusal?: Error) => void): void {
-    const wait = this.#channels.prepare(channels)
+    const wait = this.table.prepare(channels)
     if (wait) wait.then(() => then(this.refusalOf(peer, channels)), then)
     else then(this.refusalOf(peer, channels))
   }
@@ -135,54 +145,40 @@ export class ConnectionManager extends ClusterApi {
    * @param admission who it is, and what it hears from now on
    */
   open (transport: Transport, encoding: Encoding, { peer, channels }: Admission, hearing: Hearing = {}): Connection {
-    const connection = new Connection(transport, encoding, peer)
-    this.#inbox.opened(connection)
-    this.#connections.set(connection.id, connection)
-    this.#addresses.add(peer.address)
-    this.#heartbeat.add(connection)
+    const connection = this.#take(transport, encoding, peer)
+    this.heartbeat.add(connection)
     for (const channel of channels) this.subscribe(connection, channel, hearing)
-    this.#lifetimes.add(connection, channels)
-    this.#log.info({ connection: connection.id, address: peer.address, user: peer.user, channels, connections: this.count }, 'connection opened')
+    this.lifetimes.add(connection, channels)
+    this.opened(connection, channels)
     return connection
   }
 
   /**
-   * Lets a connection hear a channel: all that is published from now on, or from where it says on. Nothing changes if it
-   * does already.
+   * Takes in a new connection that will say who it is, see `identify`. It hears nothing until then, and is closed with 3502 if
+   * it does not within seconds.
+   *
+   * @param peer where it comes from
    */
-  subscribe (connection: Connection, channel: string, { echo = true, since, last, positions }: Hearing = {}): void {
-    const from = positions?.get(channel) ?? since
-    if (from || last) this.#channels.joinFrom(connection, channel, echo, { since: from, last })
-    else this.#channels.join(connection, channel, echo)
+  accept (transport: Transport, encoding: Encoding, peer: Peer): Connection {
+    const connection = this.#take(transport, encoding, peer)
+    connection.known = false
+    this.lifetimes.limit(connection, IDENTIFY_S, closeCodes.stale)
+    this.log.debug({ connection: connection.id, address: peer.address }, 'connection accepted')
+    return connection
   }
 
-  /** Ends that; the connection hears first what was published so far. */
-  unsubscribe (connection: Connection, channel: string): void {
-    this.#channels.leave(connection, channel)
-  }
-
-  /** Tells a connection something directly, after all that was published to it so far. */
-  send (connection: Connection, bytes: Buffer): void {
-    this.#channels.catchUp(connection)
-    if (connection.open) connection.transport.write(bytes)
-  }
-
-  /** Handles what a connection sent: publishes it to the channel, at the rate that the connection may have. */
-  receive (connection: Connection, channel: string, publication: Publication): void {
-    if (!connection.open) return
-    connection.awaitingPong = false
-    this.#inbox.receive(connection, channel, publication)
-  }
-
-  /** Takes note of a sign of life. */
-  alive (connection: Connection): void {
-    connection.awaitingPong = false
+  #take (transport: Transport, encoding: Encoding, peer: Peer): Connection {
+    const connection = new Connection(transport, encoding, peer)
+    this.inbox.opened(connection)
+    this.#connections.set(connection.id, connection)
+    this.#addresses.add(peer.address)
+    return connection
   }
 
   /** Closes a connection from our side; it hears first what was published to it so far. */
   close (connection: Connection, { code, reason }: Close): void {
     if (!connection.open) return
-    if (code !== closeCodes.slow.code) this.#channels.catchUp(connection)
+    if (code !== closeCodes.slow.code) this.table.catchUp(connection)
     if (!connection.open) return
     connection.dismissed ||= endsRights(code)
     this.closed(connection, code)
@@ -195,15 +191,15 @@ export class ConnectionManager extends ClusterApi {
     connection.open = false
     this.#connections.delete(connection.id)
     this.#addresses.remove(connection.peer.address)
-    this.#heartbeat.remove(connection)
+    this.heartbeat.remove(connection)
     this.#fanOut.backlog.release(connection)
-    this.#inbox.closed(connection)
-    this.#lifetimes.remove(connection)
-    this.#channels.leaveAll(connection)
+    this.inbox.closed(connection)
+    this.lifetimes.remove(connection)
+    this.table.leaveAll(connection)
     const { id, peer: { address, user } } = connection
     const seconds = Math.round(performance.now() - connection.openedAt) / 1000
-    this.#log.info({ connection: id, address, user, code, seconds, connections: this.count }, 'connection closed')
-    this.hooks.tell('onDisconnect', () => ({ caller: callerOn(connection), code, seconds }))
+    this.log.info({ connection: id, address, user, code, seconds, connections: this.count }, 'connection closed')
+    if (connection.known) this.hooks.tell('onDisconnect', () => ({ caller: callerOn(connection), code, seconds }))
   }
 
   /**
@@ -218,22 +214,18 @@ export class ConnectionManager extends ClusterApi {
       connection.throttle?.flush()
       this.close(connection, closeCodes.restart)
     })
-    this.#heartbeat.stop()
+    this.heartbeat.stop()
   }
 
   /** Ends, after `drain`: says goodbye to the other nodes and lets go of the broker. */
   async stop (): Promise<void> {
-    await this.#channels.stop()
+    await this.table.stop()
     await this.cluster.stop()
     await this.broker.close()
   }
 
-  protected override renew (connection: Connection, renewal: Renewal): void {
-    this.#lifetimes.renew(connection, renewal)
-  }
-
   protected override here (): ReturnType<ClusterApi['here']> {
-    return { connections: this.#connections, channels: this.#channels }
+    return { connections: this.#connections, channels: this.table }
   }
 
   // While we do not read from a connection, its answer cannot be seen. One that is held for its rate, or by a hook, will be

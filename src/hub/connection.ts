@@ -11,6 +11,8 @@ export interface Grant {
   readonly info?: unknown
   /** When the right ends, by the wall clock in milliseconds. */
   readonly expiresAt?: number | undefined
+  /** Given by a token of its own to a subscription, with which it ends. */
+  readonly single?: boolean
 }
 
 /** Who somebody is, as a token or a hook says. */
@@ -35,6 +37,8 @@ export interface Peer extends Identity {
   readonly transport?: 'websocket' | 'sse' | 'http'
   /** Id that the connection will have; hooks know it before there is a connection. */
   readonly id?: string
+  /** What it speaks, as callbacks call it; `plain` by default. */
+  readonly protocol?: string
 }
 
 // `randomUUID` leaves a rope of 15 pieces, 500 bytes; reading one character makes it one string of 56 bytes.
@@ -47,7 +51,7 @@ export function newId (): string {
 /** One live client, whatever its transport. Only its ConnectionManager changes it. */
 export class Connection {
   readonly id: string
-  /** Only a refresh changes it. */
+  /** Changes when it says who it is after it was taken in, with a refresh, and with tokens for single channels. */
   peer: Peer
   readonly encoding: Encoding
   readonly transport: Transport
@@ -70,8 +74,12 @@ export class Connection {
   /** What waits for it, once it has fallen behind. */
   backlog: Buffer[] | undefined
   throttle: Throttle | undefined
-  /** Channels that it will be in as soon as it has had their history. */
-  joining: Set<string> | undefined
+  /** Channels that it will be in as soon as it has had their history, each with what tells this coming from another one. */
+  joining: Map<string, object> | undefined
+  /** Channels that the server has put it into, if it would not come back to them by itself. */
+  placed: Set<string> | undefined
+  /** False until it has said who it is, where it does that after it was taken in. */
+  known = true
   /** Closed for what it did, or because its rights have ended: what it sent before and still waits is not published. */
   dismissed = false
   /** What it sent last, while hooks still look at it. */
@@ -94,6 +102,12 @@ export class Connection {
     if (this.joining?.has(name)) return true
     for (const channel of this.subscriptions.keys()) if (channel.name === name) return true
     return false
+  }
+
+  /** Names of the channels that it is in, or about to be. */
+  get channels (): string[] {
+    const names = Array.from(this.subscriptions.keys(), ({ name }) => name)
+    return this.joining ? names.concat(Array.from(this.joining.keys())) : names
   }
 
   /** Stops reading from the peer until every hold is released. */

@@ -1,3 +1,4 @@
+import type { Close } from '../close-codes.ts'
 import type { Position, Publication } from './publication.ts'
 
 /**
@@ -32,6 +33,18 @@ export interface Encoding {
    * the protocol has no word for it (absent), a subscriber that lost something is closed with 3010.
    */
   encodeRecovery? (channel: string, recovered: boolean, position: Position): Buffer
+
+  /**
+   * What tells a subscriber that it hears the channel no more, and why. Its client may subscribe again; where there is no
+   * word for that (absent), who cannot go on in a channel is closed.
+   */
+  encodeEnd? (channel: string, end: Close): Buffer
+
+  /**
+   * What tells somebody that the server has put it into a channel, and where that stands, if it has positions; absent
+   * where there is no word for it.
+   */
+  encodePlaced? (channel: string, position: Position | undefined): Buffer
 }
 
 /**

@@ -14,15 +14,25 @@ const LAGGING_BYTES = 65_536
 // flight each cost the same and waited longer (p50 69 ms, not 42).
 const SMALL_BYTES = 4096
 
+/** What the fan-out needs of those who own it. */
+export interface FanOutParts {
+  /** What may wait for one connection. */
+  readonly maxBufferedBytes: number
+  /** Gets each connection that has more than that waiting when it should get yet more. */
+  onSlow (connection: Connection): void
+  /** Gets each subscription that has missed publications for that, and how many, before anything newer comes. */
+  onSkipped (subscription: Subscription, count: number): void
+  /** Finds a connection of this node by its id. */
+  find (id: string): Connection | undefined
+}
+
 /**
  * Brings publications to subscribers: what is published during one turn of the event loop goes out at its end, with
  * one encoding per kind of client and one write per receiver. The write is what costs; see docs/architecture.md.
  */
 export class FanOut {
   readonly backlog = new Backlog()
-  readonly #maxBufferedBytes: number
-  readonly #onSlow: (connection: Connection) => void
-  readonly #find: (id: string) => Connection | undefined
+  readonly #parts: FanOutParts
   readonly #gathering = new Gathering()
   #due = new Set<Channel>()
   /** Who published something that has not been flushed to all, and would hear it. */
@@ -36,15 +46,8 @@ export class FanOut {
   #written = 0
   #writes = 0
 
-  /**
-   * @param maxBufferedBytes that may wait for one connection
-   * @param onSlow gets each connection that has more than `maxBufferedBytes` waiting when it should get yet more
-   * @param find a connection of this node by its id
-   */
-  constructor (maxBufferedBytes: number, onSlow: (connection: Connection) => void, find: (id: string) => Connection | undefined) {
-    this.#maxBufferedBytes = maxBufferedBytes
-    this.#onSlow = onSlow
-    this.#find = find
+  constructor (parts: FanOutParts) {
+    this.#parts = parts
   }
 
   /** Appends publications to a channel, and sees to it that they are flushed when this turn of the loop ends. */
@@ -67,7 +70,7 @@ export class FanOut {
     const { pending } = channel
     publications.forEach(({ from, data }, index) => {
       if (from === undefined || (pending + index + 1) * data.length > SMALL_BYTES) return
-      const publisher = this.#find(from)?.subscriptions.get(channel)
+      const publisher = this.#parts.find(from)?.subscriptions.get(channel)
       if (publisher?.echo) this.#publishers.add(publisher)
     })
   }
@@ -142,7 +145,7 @@ export class FanOut {
     }
     const bufferedBytes = mayLag ? transport.bufferedBytes : 0
     // Who has missed something is told of it before anything newer comes.
-    if (bufferedBytes > this.#maxBufferedBytes || subscription.skipped > 0) {
+    if (bufferedBytes > this.#parts.maxBufferedBytes || subscription.skipped > 0) {
       this.#tooSlow(subscription, count)
       return
     }
@@ -181,7 +184,7 @@ export class FanOut {
   #tooSlow (subscription: Subscription, count: number): void {
     const { connection, channel } = subscription
     if (channel.slowReceiver === 'close') {
-      this.#onSlow(connection)
+      this.#parts.onSlow(connection)
       return
     }
     if (subscription.skipped === 0) connection.transport.onceDrained(() => this.#tellSkipped(subscription))
@@ -189,10 +192,9 @@ export class FanOut {
   }
 
   #tellSkipped (subscription: Subscription): void {
-    const { connection, channel, skipped } = subscription
+    const { connection, skipped } = subscription
     this.#writeDue(connection)
     subscription.skipped = 0
-    const bytes = connection.encoding.encodeSkipped?.(channel.name, skipped)
-    if (bytes && connection.open) connection.transport.write(bytes)
+    if (connection.open) this.#parts.onSkipped(subscription, skipped)
   }
 }

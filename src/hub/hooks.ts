@@ -15,19 +15,21 @@ export interface Caller {
   readonly address: string
   /** How it is connected, if that is known. */
   readonly transport?: Peer['transport']
+  /** What it speaks; `plain` by default. */
+  readonly protocol?: string
 }
 
 /** What each hook is told. */
 export interface HookContexts {
   /**
    * Before a connection is accepted. `channels` is what it asks for, `headers` are those of its request; `identified` is
-   * whether a token, or a hook before, has said who it is.
+   * whether a token, or a hook before, has said who it is. What the client says of itself comes with the Centrifuge protocol only.
    */
-  onConnect: { readonly caller: Caller, readonly identified: boolean, readonly channels: readonly string[], readonly headers: Readonly<Record<string, string | string[] | undefined>> }
+  onConnect: { readonly caller: Caller, readonly identified: boolean, readonly channels: readonly string[], readonly headers: Readonly<Record<string, string | string[] | undefined>>, readonly name?: string, readonly version?: string, readonly data?: unknown }
   /** Shortly before a connection ends because its time is over: `expiresAt`, by the wall clock in milliseconds. */
   onRefresh: { readonly caller: Caller, readonly expiresAt: number }
-  /** Before a connection hears a channel. */
-  onSubscribe: { readonly caller: Caller, readonly channel: string }
+  /** Before a connection hears a channel; `data` is what a client of the Centrifuge protocol says along with it. */
+  onSubscribe: { readonly caller: Caller, readonly channel: string, readonly data?: unknown }
   /** Before what a connection sent is published. `data` is a string, a Buffer for binary, or what JSON says. */
   onPublish: { readonly caller: Caller, readonly channel: string, readonly data: PublicationData, readonly skipHistory?: boolean | undefined }
   /** When somebody calls a function that there is not; `answer` is what hooks before have answered. */

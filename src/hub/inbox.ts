@@ -1,10 +1,12 @@
 import { closeCodes, type Close } from '../close-codes.ts'
 import type { FanfareError } from '../errors.ts'
-import { closeFor, reasonOf, type Asked } from './access-api.ts'
+import type { Asked } from './access-api.ts'
 import type { PublishExtras } from './channel-api.ts'
 import type { Connection } from './connection.ts'
 import { Bucket, holdBackSender, Throttle, UserBuckets } from './limits.ts'
+import { memberOf } from './presence.ts'
 import type { Publication } from './publication.ts'
+import { closeFor } from './refusal.ts'
 
 /** How much may be sent. */
 export interface InboxSettings {
@@ -40,70 +42,83 @@ export class Inbox {
   }
 
   opened (connection: Connection): void {
-    const { messageRate, userMessageRate } = this.#settings
+    const { messageRate } = this.#settings
+    if (messageRate > 0) connection.throttle = new Throttle([new Bucket(messageRate)])
+    this.identified(connection)
+  }
+
+  /** Counts a connection for its user, who was not known before. */
+  identified (connection: Connection): void {
     const { user } = connection.peer
-    const buckets = messageRate > 0 ? [new Bucket(messageRate)] : []
-    if (userMessageRate > 0 && user) buckets.push(this.#users.add(user))
-    if (buckets.length > 0) connection.throttle = new Throttle(buckets)
+    if (this.#settings.userMessageRate === 0 || !user) return
+    const bucket = this.#users.add(user)
+    if (connection.throttle) connection.throttle.add(bucket)
+    else connection.throttle = new Throttle([bucket])
   }
 
   closed ({ peer: { user } }: Connection): void {
     if (user) this.#users.remove(user)
   }
 
-  /** Takes a message for a channel. */
-  receive (connection: Connection, channel: string, publication: Publication): void {
-    this.#parts.log.debug({ connection: connection.id, channel, bytes: publication.data.length }, 'message')
-    holdBackSender(connection, publication.data.length, this.#settings.maxBufferedBytes)
-    if (connection.throttle) connection.throttle.run(connection, () => this.#publish(connection, channel, publication))
-    else this.#publish(connection, channel, publication)
+  /**
+   * Takes what a connection sent, and has it handled: at the rate that the connection may have, and after what it sent before.
+   *
+   * @param act handles it. While that takes time it returns a promise, which never rejects: nothing more is read meanwhile
+   */
+  handle (connection: Connection, bytes: number, act: () => Promise<void> | undefined): void {
+    holdBackSender(connection, bytes, this.#settings.maxBufferedBytes)
+    if (connection.throttle) connection.throttle.run(connection, () => this.#inTurn(connection, act))
+    else this.#inTurn(connection, act)
   }
 
-  #publish (connection: Connection, channel: string, publication: Publication): void {
-    if (connection.dismissed) return
+  /** Takes a message for a channel, from a connection that gets no replies: it is closed if the message is refused. */
+  receive (connection: Connection, channel: string, publication: Publication): void {
+    this.handle(connection, publication.data.length, () => this.publish(connection, channel, publication, (error) => {
+      if (error) this.#refuse(connection, channel, error)
+    }))
+  }
+
+  /**
+   * Publishes what a connection sent, if it may.
+   *
+   * @param then gets why not, if so; called when the publication is ordered and stored, or refused
+   * @returns a promise while hooks look at it; what comes after it is published after it from then on
+   */
+  publish (connection: Connection, channel: string, publication: Publication, then: (error?: Error) => void): Promise<void> | undefined {
+    this.#parts.log.debug({ connection: connection.id, channel, bytes: publication.data.length }, 'message')
     const refusal = this.#parts.refusalOf(connection, channel)
     if (refusal) {
-      this.#refuse(connection, channel, refusal, closeFor(refusal))
+      then(refusal)
       return
     }
-    const asked = connection.turn ? undefined : this.#parts.ask(connection, channel, publication)
-    if (!asked && !connection.turn) this.#order(connection, channel, publication)
-    else this.#inTurn(connection, channel, publication, asked)
+    const asked = this.#parts.ask(connection, channel, publication)
+    if (asked) return asked.then(({ publication, extras }) => this.#order(connection, channel, publication, then, extras), then)
+    this.#order(connection, channel, publication, then)
   }
 
-  // While hooks look at a message nothing more is read from its connection, and what was read already waits its turn.
-  #inTurn (connection: Connection, channel: string, publication: Publication, asked: Promise<Asked> | undefined): void {
-    const before = connection.turn
+  // While something is handled nothing more is read from its connection, and what was read already waits its turn.
+  #inTurn (connection: Connection, act: () => Promise<void> | undefined): void {
+    if (connection.dismissed) return
+    const done = connection.turn ? connection.turn.then(() => connection.dismissed ? undefined : act()) : act()
+    if (!done) return
     connection.hold()
-    const turn = this.#afterHooks(before, connection, channel, publication, asked).finally(() => {
+    const turn = done.finally(() => {
       if (connection.turn === turn) connection.turn = undefined
       connection.release()
     })
     connection.turn = turn
   }
 
-  async #afterHooks (before: Promise<void> | undefined, connection: Connection, channel: string, publication: Publication, asked: Promise<Asked> | undefined): Promise<void> {
-    await before
-    if (connection.dismissed) return
-    try {
-      const seen = await (asked ?? this.#parts.ask(connection, channel, publication))
-      this.#order(connection, channel, seen?.publication ?? publication, seen?.extras)
-    } catch (error) {
-      this.#refuse(connection, channel, error as Error, closeFor(error as Error))
-    }
+  #order (connection: Connection, channel: string, { kind, data }: Publication, then: (error?: Error) => void, extras?: PublishExtras): void {
+    const by = connection.peer.user ? memberOf(connection, channel) : undefined
+    this.#parts.order(channel, { kind, data, from: connection.id, by }, extras).then(() => then(), then)
   }
 
-  #order (connection: Connection, channel: string, { kind, data }: Publication, extras?: PublishExtras): void {
-    this.#parts.order(channel, { kind, data, from: connection.id }, extras).catch((error: FanfareError) => {
-      const close = error.code === 'FANFARE_REFUSED_DATA' ? { ...closeCodes.badRequest, reason: reasonOf(error.message) } : closeCodes.tryAgainLater
-      this.#refuse(connection, channel, error, close)
-    })
-  }
-
-  #refuse (connection: Connection, channel: string, error: Error, close: Close): void {
+  #refuse (connection: Connection, channel: string, error: Error): void {
     // What waits behind it is not published: the client is told that this one was the last.
     connection.dismissed = true
     this.#parts.log.info({ connection: connection.id, channel, error: error.message }, 'message could not be published')
-    this.#parts.close(connection, close)
+    // Why the broker is away is not for clients to read.
+    this.#parts.close(connection, (error as FanfareError).code === 'FANFARE_UNAVAILABLE' ? closeCodes.tryAgainLater : closeFor(error))
   }
 }

@@ -1,40 +1,61 @@
 import { closeCodes, type Close } from '../close-codes.ts'
-import { callerOn, closeFor } from './access-api.ts'
+import { callerOn } from './access-api.ts'
 import type { Renewal } from './cluster-api.ts'
 import type { Connection } from './connection.ts'
 import { Expiry, type Deadline } from './expiry.ts'
 import type { Hooks } from './hooks.ts'
+import { closeFor } from './refusal.ts'
 
 /** When the time of a connection ends, or what may let it go on is asked. */
 export interface ConnectionDeadline extends Deadline {
   readonly connection: Connection
   /** Why it ends; none: it is asked. */
   readonly close: Close | undefined
+  /** The channel in which it ends, if that is not all. */
+  readonly channel: string | undefined
+}
+
+/** What lifetimes need of those who own them. */
+export interface LifetimesParts {
+  /** Ends a connection. */
+  close (connection: Connection, close: Close): void
+  /** Ends that a connection hears a channel. */
+  expel (connection: Connection, channel: string): void
 }
 
 /** How long connections may stay: as their tokens, or hooks, say. Before the end the hooks `onRefresh` may let one go on. */
 export class Lifetimes {
   readonly #hooks: Hooks
   readonly #askMs: number
-  readonly #close: (connection: Connection, close: Close) => void
-  readonly #deadlines = new Expiry<ConnectionDeadline>(({ connection, close }) => {
-    if (close) this.#close(connection, close)
+  readonly #parts: LifetimesParts
+  readonly #deadlines = new Expiry<ConnectionDeadline>(({ connection, close, channel }) => {
+    if (channel !== undefined) this.#parts.expel(connection, channel)
+    else if (close) this.#parts.close(connection, close)
     else this.#ask(connection)
   })
 
   /** @param hookTimeout what a hook may take, in seconds: hooks are asked so long before the end */
-  constructor (hooks: Hooks, hookTimeout: number, close: (connection: Connection, close: Close) => void) {
+  constructor (hooks: Hooks, hookTimeout: number, parts: LifetimesParts) {
     this.#hooks = hooks
     this.#askMs = hookTimeout * 1000
-    this.#close = close
+    this.#parts = parts
   }
 
-  /** Takes note of a connection, and the channels that it hears: it ends with its right to hear one of them, too. */
+  /**
+   * Takes note of a connection, and the channels that it hears. It ends with its right to hear one of them, too, where its protocol
+   * has no word for the end of that alone.
+   */
   add (connection: Connection, channels: readonly string[]): void {
     const { expiresAt = Infinity, grants } = connection.peer
     if (expiresAt === Infinity && !grants) return
     let granted = Infinity
-    if (grants) for (const channel of channels) granted = Math.min(granted, grants.get(channel)?.expiresAt ?? Infinity)
+    if (grants) {
+      for (const channel of channels) {
+        const end = grants.get(channel)?.expiresAt ?? Infinity
+        if (connection.encoding.encodeEnd && end < Infinity) this.#set(connection, end, undefined, channel)
+        else granted = Math.min(granted, end)
+      }
+    }
     if (expiresAt === Infinity && granted === Infinity) return
     this.#set(connection, Math.min(expiresAt, granted), expiresAt <= granted ? closeCodes.expired : closeCodes.subscriptionExpired)
     if (expiresAt === Infinity || !this.#hooks.has('onRefresh')) return
@@ -42,11 +63,21 @@ export class Lifetimes {
     this.#set(connection, expiresAt - Math.min(this.#askMs, left / 2))
   }
 
+  /** Closes a connection after so many seconds, unless `reset` is called before. */
+  limit (connection: Connection, seconds: number, close: Close): void {
+    this.#set(connection, Date.now() + seconds * 1000, close)
+  }
+
   /** Takes note of what is new of who a connection is. */
   renew (connection: Connection, { expiresAt, info }: Renewal): void {
     connection.peer = { ...connection.peer, expiresAt, ...info !== undefined && { info } }
+    this.reset(connection)
+  }
+
+  /** Looks anew at a connection whose rights, or channels, have changed. */
+  reset (connection: Connection): void {
     this.remove(connection)
-    this.add(connection, Array.from(connection.subscriptions.keys(), ({ name }) => name))
+    this.add(connection, connection.channels)
   }
 
   remove (connection: Connection): void {
@@ -55,8 +86,8 @@ export class Lifetimes {
     connection.deadlines = undefined
   }
 
-  #set (connection: Connection, at: number, close?: Close): void {
-    const deadline = { connection, close, step: 0, place: 0 }
+  #set (connection: Connection, at: number, close?: Close, channel?: string): void {
+    const deadline = { connection, close, channel, step: 0, place: 0 }
     this.#deadlines.set(deadline, at)
     // Pushed to, a list would make room for 16 more.
     connection.deadlines = connection.deadlines ? [...connection.deadlines, deadline] : [deadline]
@@ -75,7 +106,7 @@ export class Lifetimes {
       if (connection.open && connection.peer === peer && Number(renewal.expiresAt) > before) this.renew(connection, renewal)
     } catch (error) {
       this.#hooks.report('onRefresh', error as Error)
-      if ((error as { closeCode?: number }).closeCode !== undefined) this.#close(connection, closeFor(error as Error))
+      if ((error as { closeCode?: number }).closeCode !== undefined) this.#parts.close(connection, closeFor(error as Error))
     }
   }
 }

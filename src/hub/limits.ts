@@ -35,13 +35,18 @@ export class Bucket {
  * is read from the connection. So nothing is dropped, and what waits is at most what one read from the socket held.
  */
 export class Throttle {
-  readonly #buckets: readonly Bucket[]
+  readonly #buckets: Bucket[]
   readonly #waiting: (() => void)[] = []
   #timer: NodeJS.Timeout | undefined
 
   /** @param buckets each of which must have one for every message; connections of one user share one of them */
   constructor (buckets: readonly Bucket[]) {
-    this.#buckets = buckets
+    this.#buckets = Array.from(buckets)
+  }
+
+  /** Counts by one more from now on. */
+  add (bucket: Bucket): void {
+    this.#buckets.push(bucket)
   }
 
   /** Whether messages wait for their turn. */

@@ -1,6 +1,6 @@
-import type { Start } from './channels.ts'
 import type { HeartbeatTimes } from './heartbeat.ts'
 import type { InboxSettings } from './inbox.ts'
+import type { Start } from './joining.ts'
 
 /** The manager's limits; 0 switches a limit off where that is said. */
 export interface ManagerSettings extends HeartbeatTimes, InboxSettings {

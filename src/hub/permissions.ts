@@ -49,7 +49,7 @@ export function refusalBy (permission: Permission, action: Action, channel: stri
  * @param namesBind whether `$` and `#` in a name mean something: they do where connections have tokens
  */
 export function subscribeRefusal (permission: Permission, channel: string, peer: Peer, namesBind: boolean): FanfareError | undefined {
-  if (peer.grants?.has(channel) && permission !== 'none') return
+  if (permission !== 'none' && isGranted(peer, channel)) return
   if (namesBind && channel.startsWith(PRIVATE)) return forbidden('subscribe', channel, sentences.token)
   const users = namesBind ? channel.indexOf(USERS) : -1
   if (users >= 0 && !(peer.user && channel.slice(users + 1).split(',').includes(peer.user))) {
@@ -68,14 +68,21 @@ export function serverRefusal (permission: Permission, action: Action, channel: 
   if (permission === 'none') return forbidden(action, channel, sentences.none)
 }
 
-function allows (permission: Permission, channel: string, { user, grants }: Peer, subscribed: boolean): boolean {
+function allows (permission: Permission, channel: string, peer: Peer, subscribed: boolean): boolean {
+  const { user } = peer
   switch (permission) {
     case 'everyone': return true
     case 'authenticated': return user !== undefined && user !== ''
     case 'subscribers': return subscribed
-    case 'token': return grants?.has(channel) ?? false
+    case 'token': return isGranted(peer, channel)
     default: return false
   }
+}
+
+// On a connection that outlives it a grant stays known.
+function isGranted ({ grants }: Peer, channel: string): boolean {
+  const grant = grants?.get(channel)
+  return grant !== undefined && (grant.expiresAt ?? Infinity) > Date.now()
 }
 
 function forbidden (action: Action, channel: string, why: string): FanfareError {

@@ -96,7 +96,8 @@ export class Presence {
   }
 }
 
-function memberOf ({ id, peer: { user = '', info, grants } }: Connection, channel: string): Member {
+/** What others in a channel may see of a connection. */
+export function memberOf ({ id, peer: { user = '', info, grants } }: Connection, channel: string): Member {
   const channelInfo = grants?.get(channel)?.info
   if (info === undefined && channelInfo === undefined) return { client: id, user }
   return { client: id, user, ...info !== undefined && { info }, ...channelInfo !== undefined && { channelInfo } }

@@ -1,3 +1,4 @@
+import type { Member } from '../brokers/broker.ts'
 import { fanfareError, type FanfareError } from '../errors.ts'
 
 /** Where a publication stands in its channel. */
@@ -27,6 +28,8 @@ export interface Publication {
   readonly data: Buffer
   /** Id of the connection that published it; none for publications from code. */
   readonly from?: string | undefined
+  /** Who published it, if that is a user. */
+  readonly by?: Member | undefined
   /** What the publisher adds for filters and handlers. */
   readonly tags?: Readonly<Record<string, string>> | undefined
   /** Where it stands; given by the broker, unless it was published past the history. */

@@ -1,8 +1,9 @@
+import type { Close } from '../close-codes.ts'
 import type { Encoding } from '../hub/encoding.ts'
-import type { Publication } from '../hub/publication.ts'
+import type { Position, Publication } from '../hub/publication.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import { deflateLargeMessage, deflateMessage } from './deflate.ts'
-import { frameAll, type Frame } from './websocket-frames.ts'
+import { frameAll, frameMessage, type Frame } from './websocket-frames.ts'
 
 // Deflating 16 KiB takes about 0.3 ms on this thread: from here on the pool does it.
 const LARGE_BYTES = 16_384
@@ -12,9 +13,14 @@ const MOST_GROWTH = 6
 /** A protocol in WebSocket frames. */
 export class WebSocketEncoding implements Encoding {
   readonly #protocol: Protocol
+  readonly encodeEnd?: (channel: string, end: Close) => Buffer
+  readonly encodePlaced?: (channel: string, position: Position | undefined) => Buffer
 
   constructor (protocol: Protocol) {
     this.#protocol = protocol
+    const { encodeEnd, encodePlaced } = protocol
+    if (encodeEnd) this.encodeEnd = (channel, end) => frameMessage(encodeEnd(channel, end))
+    if (encodePlaced) this.encodePlaced = (channel, position) => frameMessage(encodePlaced(channel, position))
   }
 
   encode (channel: string, publications: readonly Publication[]): Buffer {

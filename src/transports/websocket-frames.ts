@@ -16,6 +16,11 @@ export interface Frame {
   readonly compressed: boolean
 }
 
+/** One message in a frame, as it is. */
+export function frameMessage ({ data, binary }: Pick<Frame, 'data' | 'binary'>): Buffer {
+  return frameAll([{ data, binary, compressed: false }])
+}
+
 /** Puts frames one after the other into one Buffer. */
 export function frameAll (frames: readonly Frame[]): Buffer {
   let size = 0

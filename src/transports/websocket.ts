@@ -18,15 +18,20 @@ const LOOK_AGAIN_MS = 10
 export class WebSocketTransport extends StreamTransport implements Transport {
   readonly answersPings = true
   readonly #ws: WebSocket
+  readonly #ping: Buffer
 
-  /** @param socket the one that `ws` was upgraded on */
-  constructor (ws: WebSocket, socket: Socket) {
+  /**
+   * @param socket the one that `ws` was upgraded on
+   * @param ping what asks the peer for a sign of life
+   */
+  constructor (ws: WebSocket, socket: Socket, ping: Buffer) {
     super(socket)
     this.#ws = ws
+    this.#ping = ping
   }
 
   ping (): void {
-    this.write(pingFrame)
+    this.write(this.#ping)
   }
 
   pause (): void {
@@ -52,9 +57,11 @@ export class WebSocketTransport extends StreamTransport implements Transport {
 export class InjectedWebSocketTransport implements Transport {
   readonly answersPings = true
   readonly #ws: WebSocket
+  readonly #ping: Buffer
 
-  constructor (ws: WebSocket) {
+  constructor (ws: WebSocket, ping: Buffer) {
     this.#ws = ws
+    this.#ping = ping
   }
 
   get bufferedBytes (): number {
@@ -71,7 +78,8 @@ export class InjectedWebSocketTransport implements Transport {
   }
 
   ping (): void {
-    if (this.#ws.readyState === this.#ws.OPEN) this.#ws.ping()
+    if (this.#ping !== pingFrame) this.write(this.#ping)
+    else if (this.#ws.readyState === this.#ws.OPEN) this.#ws.ping()
   }
 
   pause (): void {
@@ -115,8 +123,12 @@ export class WebSocketEncodings {
   }
 }
 
-/** The transport of a WebSocket that was upgraded from this request, of which it keeps nothing. */
-export function transportOf (ws: WebSocket, request: IncomingMessage): Transport {
+/**
+ * The transport of a WebSocket that was upgraded from this request, of which it keeps nothing.
+ *
+ * @param ping what asks the peer for a sign of life, for protocols that have pings of their own
+ */
+export function transportOf (ws: WebSocket, request: IncomingMessage, ping: Buffer = pingFrame): Transport {
   // The listener that @fastify/websocket sets holds request and reply for as long as the socket lives, and cuts it before
   // the close frame that says what was wrong. `ws` closes by itself after an error.
   const listeners = ws.listeners('error') as (() => void)[]
@@ -126,10 +138,10 @@ export function transportOf (ws: WebSocket, request: IncomingMessage): Transport
   inflateAtOnce(ws)
   // What `injectWS` passes for a request has no socket.
   const socket = request.socket as (Socket & { _httpMessage?: ServerResponse }) | undefined
-  if (!socket) return new InjectedWebSocketTransport(ws)
+  if (!socket) return new InjectedWebSocketTransport(ws, ping)
   // So does the response that never came: 2.5 kB for each connection (measured, Node 20).
   socket._httpMessage?.detachSocket(socket)
-  return new WebSocketTransport(ws, socket)
+  return new WebSocketTransport(ws, socket, ping)
 }
 
 function ignore (): void {}

@@ -94,7 +94,7 @@ t.test('rpc: what no function of the app does, the back end does', async (t) => 
   backEnd.answers.rpc = () => ({ result: { b64data: 'AAA=' } })
   t.same(await api('rpc', { method: 'sum' }), { data: 'AAA=' })
   backEnd.answers.rpc = () => ({ error: { code: 404, message: 'no such method' } })
-  t.match(await api('rpc', { method: 'none' }), errorWith(103, 'no such method (404)'))
+  t.match(await api('rpc', { method: 'none' }), errorWith(404, 'no such method'))
   backEnd.answers.rpc = () => 502
   t.match(await api('rpc', { method: 'sum' }), errorWith(100, /gives no answer now/))
   backEnd.answers.rpc = () => undefined

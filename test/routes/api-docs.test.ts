@@ -2,7 +2,7 @@ import { execFile } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { promisify } from 'node:util'
 import t from 'tap'
-import { apiCodes, apiErrorTable } from '../../src/api/errors.ts'
+import { replyCodes, replyErrorTable } from '../../src/reply-errors.ts'
 import { methods } from '../../src/api/methods.ts'
 import { start } from '../helper.ts'
 import { KEY } from './api-client.ts'
@@ -24,8 +24,8 @@ t.test('docs/api.md: every command prints what is shown below it', async (t) => 
 
 t.test('docs/api.md lists every error of the server API, and every method', async (t) => {
   const rows = guide.split('\n## Errors\n')[1]?.split('\n## ')[0]?.split('\n').filter((line) => /^\| \d/.test(line))
-  t.same(rows, Object.entries(apiErrorTable).map(([code, [sentence, status]]) => {
-    const ours = Object.entries(apiCodes).filter(([, apiCode]) => String(apiCode) === code).map(([name]) => `\`${name}\``).join(', ')
+  t.same(rows, Object.entries(replyErrorTable).map(([code, [sentence, status]]) => {
+    const ours = Object.entries(replyCodes).filter(([, apiCode]) => String(apiCode) === code).map(([name]) => `\`${name}\``).join(', ')
     return `| ${code} | ${sentence} | ${status} |${ours && ` ${ours}`} |`
   }))
   for (const name of [...methods.keys(), 'batch']) t.match(guide, `\`/api/${name}\``)

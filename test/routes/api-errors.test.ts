@@ -1,5 +1,5 @@
 import t from 'tap'
-import { apiCodes, apiErrorTable } from '../../src/api/errors.ts'
+import { replyCodes, replyErrorTable } from '../../src/reply-errors.ts'
 import { connect, refusal, start } from '../helper.ts'
 import { freePort, startProcess } from '../process.ts'
 import { apiOf, errorWith, KEY, post, type Reply } from './api-client.ts'
@@ -45,10 +45,10 @@ t.test('errors: 200 with an error, or their own status in the mode transport', a
     const { status, json } = await post(`${url}/api/${method}`, body)
     t.match({ status, json }, { status: 200, json: errorWith(code) })
     const inTransport = await post(`${url}/api/${method}`, body, { 'x-api-key': KEY, 'x-centrifugo-error-mode': 'transport' })
-    t.equal(inTransport.status, apiErrorTable[code][1])
+    t.equal(inTransport.status, replyErrorTable[code][1])
     t.strictSame(inTransport.json, json.error)
   }
-  t.match(Object.fromEntries(Object.entries(apiErrorTable).map(([code, [, status]]) => [code, status])), { 100: 500, 102: 404, 103: 403, 104: 404, 107: 400, 108: 400, 112: 416, 113: 409 })
+  t.match(Object.fromEntries(Object.entries(replyErrorTable).map(([code, [, status]]) => [code, status])), { 100: 500, 102: 404, 103: 403, 104: 404, 107: 400, 108: 400, 112: 416, 113: 409 })
 })
 
 t.test('errors of Fanfare keep their sentence', async (t) => {
@@ -58,7 +58,7 @@ t.test('errors of Fanfare keep their sentence', async (t) => {
   t.match(await api('publish', { channel: 'orders', data: { id: 1 } }), { offset: 1 })
   t.match(await api('publish', { channel: 'orders', data: {} }), errorWith(107, /^Channel orders does not take this publication: .*'id'/))
   t.match(await api('publish', { channel: 'a\nb', data: {} }), errorWith(107, 'A channel name is 1 to 255 bytes of text without control characters; got 3 bytes'))
-  t.equal(apiCodes.FANFARE_UNAVAILABLE, 100)
+  t.equal(replyCodes.FANFARE_UNAVAILABLE, 100)
 })
 
 t.test('while the broker is away publishing fails with 100 and the reason', async (t) => {

@@ -8,8 +8,8 @@ const NUMBERED = 'N'.charCodeAt(0)
 const PREFIX_BYTES = 3
 
 /** Makes a publication into what Redis keeps of it. */
-export function encodePublication ({ kind, data, from, tags }: Publication): Buffer {
-  const rest = from !== undefined || tags !== undefined ? Buffer.from(JSON.stringify({ from, tags })) : Buffer.alloc(0)
+export function encodePublication ({ kind, data, from, by, tags }: Publication): Buffer {
+  const rest = from !== undefined || tags !== undefined ? Buffer.from(JSON.stringify({ from, by, tags })) : Buffer.alloc(0)
   const prefix = Buffer.alloc(PREFIX_BYTES)
   prefix[0] = KINDS.indexOf(kind)
   prefix.writeUInt16BE(rest.length, 1)
@@ -18,8 +18,8 @@ export function encodePublication ({ kind, data, from, tags }: Publication): Buf
 
 function decodePublication (bytes: Buffer, position: Position | undefined): Publication {
   const end = PREFIX_BYTES + bytes.readUInt16BE(1)
-  const { from, tags }: Pick<Publication, 'from' | 'tags'> = end > PREFIX_BYTES ? JSON.parse(bytes.toString('utf8', PREFIX_BYTES, end)) : {}
-  return { kind: KINDS[bytes[0] as number] as Publication['kind'], data: bytes.subarray(end), from, tags, position }
+  const { from, by, tags }: Pick<Publication, 'from' | 'by' | 'tags'> = end > PREFIX_BYTES ? JSON.parse(bytes.toString('utf8', PREFIX_BYTES, end)) : {}
+  return { kind: KINDS[bytes[0] as number] as Publication['kind'], data: bytes.subarray(end), from, by, tags, position }
 }
 
 /** Reads a position as the scripts write it. */

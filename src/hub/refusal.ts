@@ -1,0 +1,16 @@
+import { closeCodes, type Close } from '../close-codes.ts'
+
+/** Why something is refused, as hooks say it. */
+export type Refusal = Error & { code?: unknown, statusCode?: number, closeCode?: number }
+
+/** With what a connection is closed that was refused something; it may come back if that was for want of an answer. */
+export function closeFor ({ closeCode, statusCode = 500, message }: Refusal): Close {
+  const isFree = closeCode !== undefined && closeCode >= 3000 && closeCode <= 4999
+  const { code } = statusCode >= 500 ? closeCodes.tryAgainLater : statusCode === 400 ? closeCodes.badRequest : closeCodes.permissionDenied
+  return { code: isFree ? closeCode : code, reason: reasonOf(message) }
+}
+
+/** A sentence that fits into a close frame, which has room for 123 bytes (RFC 6455 section 5.5). */
+export function reasonOf (message: string): string {
+  return Buffer.byteLength(message) <= 123 ? message : Buffer.from(message).subarray(0, 120).toString().replace(/\ufffd*$/, '…')
+}

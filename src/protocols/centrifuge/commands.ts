@@ -1,0 +1,79 @@
+import { Type, type Static, type TSchema } from 'typebox'
+import { historyParams } from '../../api/history.ts'
+import { optional } from '../../api/method.ts'
+import { compile, firstError } from '../../channel-rules.ts'
+import { depthRefusal } from '../../json-depth.ts'
+
+const MAX_ID = 4_294_967_295
+
+const position = { offset: optional(Type.Integer({ minimum: 0 })), epoch: optional(Type.String()) }
+const channel = { channel: Type.String() }
+
+/** What clients may command, and with what. Fields that are not named are ignored: newer clients send more. */
+const commands = {
+  connect: Type.Object({
+    token: optional(Type.String()),
+    data: Type.Optional(Type.Unknown()),
+    subs: optional(Type.Record(Type.String(), Type.Object({ recover: optional(Type.Boolean()), ...position }))),
+    name: optional(Type.String()),
+    version: optional(Type.String())
+  }),
+  subscribe: Type.Object({
+    ...channel,
+    ...position,
+    token: optional(Type.String()),
+    recover: optional(Type.Boolean()),
+    data: Type.Optional(Type.Unknown()),
+    flag: optional(Type.Integer()),
+    type: optional(Type.Integer()),
+    tf: Type.Optional(Type.Unknown())
+  }),
+  unsubscribe: Type.Object(channel),
+  publish: Type.Object({ ...channel, data: Type.Optional(Type.Unknown()) }),
+  presence: Type.Object(channel),
+  presence_stats: Type.Object(channel),
+  history: historyParams,
+  rpc: Type.Object({ method: optional(Type.String()), data: Type.Optional(Type.Unknown()) }),
+  refresh: Type.Object({ token: optional(Type.String()) }),
+  sub_refresh: Type.Object({ ...channel, token: optional(Type.String()) }),
+  send: Type.Object({}),
+  ping: Type.Object({})
+} satisfies Record<string, TSchema>
+
+export type CommandName = keyof typeof commands
+/** What comes with a command. */
+export type Params<Name extends CommandName> = Static<typeof commands[Name]>
+
+/** One command of a client. */
+export type Command = { [Name in CommandName]: { readonly id: number, readonly name: Name, readonly params: Params<Name> } }[CommandName]
+
+const names = Object.keys(commands) as CommandName[]
+const validators = Object.fromEntries(Object.entries(commands).map(([name, schema]) => [name, compile(schema)])) as unknown as Record<CommandName, ReturnType<typeof compile>>
+
+/**
+ * Reads one command.
+ *
+ * @returns it, or what is wrong with it in a few words
+ */
+export function commandIn (line: string): Command | string {
+  const command = parsed(line)
+  if (typeof command === 'string') return command
+  const name = names.find((name) => command[name] !== undefined && command[name] !== null)
+  if (!name) return 'a command is one of ' + names.join(', ')
+  const { id } = command
+  if (name !== 'send' && !(Number.isInteger(id) && Number(id) > 0 && Number(id) <= MAX_ID)) return '/id must be a whole number from 1'
+  const validate = validators[name]
+  if (!validate(command[name])) return `/${name}${firstError(validate)}`
+  return { id, name, params: command[name] } as Command
+}
+
+function parsed (line: string): Record<string, unknown> | string {
+  const refusal = depthRefusal(line)
+  if (refusal !== undefined) return refusal
+  try {
+    const command = JSON.parse(line) as Record<string, unknown> | null
+    return typeof command === 'object' && command !== null ? command : 'a command is an object'
+  } catch {
+    return 'it is not JSON'
+  }
+}
