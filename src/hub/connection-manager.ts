@@ -19,7 +19,7 @@ import { spread } from './spread.ts'
 import type { Transport } from './transport.ts'
 
 // A client has so long to say who it is; with the steps of `Expiry` that is 10 s.
-const IDENTIFY_S = 9.5
+const IDENTIFY_S = 9
 
 /**
  * Who is connected, and who hears what: the heart of Fanfare, shared by all routes as `app.connections`.

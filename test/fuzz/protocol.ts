@@ -2,8 +2,9 @@ import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
 import fc from 'fast-check'
 import { Client } from '../helper.ts'
+import { addressOf, Speaker } from '../protocols/centrifuge/client.ts'
 import { KEY, post } from '../routes/api-client.ts'
-import { inTime, Violation, type Arena, type Parser } from './arena.ts'
+import { inTime, TOKEN, Violation, type Arena, type Parser } from './arena.ts'
 import { answerOf } from './requests.ts'
 
 const METHODS = ['publish', 'broadcast', 'history', 'history_remove', 'presence', 'presence_stats', 'channels', 'info', 'disconnect', 'refresh', 'subscribe', 'unsubscribe', 'rpc', 'batch', 'nothing', '__proto__']
@@ -29,12 +30,28 @@ const body = fc.oneof(
   fc.record({ commands: fc.array(fc.dictionary(fc.constantFrom(...METHODS), json, { maxKeys: 2 }), { maxLength: 5 }), parallel: fc.boolean() })
 )
 
+const COMMANDS = ['connect', 'subscribe', 'unsubscribe', 'publish', 'presence', 'presence_stats', 'history', 'rpc', 'refresh', 'sub_refresh', 'send', 'ping', 'nothing', '__proto__']
+// What a session may be closed with for what its client says.
+const SESSION_CODES = [3500, 3501, 3505, 3508]
+const LAST_ID = 4_000_000_000
+
+const params = fc.oneof(
+  fc.record({ channel, recover: fc.boolean(), offset: fc.oneof(fc.nat(20), fc.jsonValue()), epoch: text, flag: fc.nat(7) }, { requiredKeys: ['channel'] }),
+  fc.record({ channel, data: json, limit: fc.integer(), reverse: fc.boolean(), since: fc.oneof(fc.record({ offset: fc.integer(), epoch: text }), fc.jsonValue()) }, { requiredKeys: [] }),
+  fc.record({ token: fc.oneof(text, fc.constant(TOKEN)), subs: fc.dictionary(channel, fc.oneof(fc.record({ recover: fc.boolean(), offset: fc.nat() }), fc.jsonValue())), name: text, method: text }, { requiredKeys: [] }),
+  fc.jsonValue()
+)
+const command = fc.tuple(fc.oneof(fc.nat(1000), fc.jsonValue()), fc.constantFrom(...COMMANDS), params).map(([id, name, params]) => JSON.stringify({ id, [name]: params }))
+const commands = fc.array(fc.oneof(command, command, fc.constantFrom('{}', ''), text), { maxLength: 6 }).map((lines) => lines.join('\n'))
+
 type Fed =
+  | { readonly commands: string, readonly connected: boolean }
   | { readonly message: string | Buffer, readonly channel: string }
   | { readonly query: Readonly<Record<string, string>>, readonly over: '/ws' | '/sse' }
   | { readonly method: string | undefined, readonly body: string }
 
 const cases: fc.Arbitrary<Fed> = fc.oneof(
+  fc.record({ commands: damaged(commands), connected: fc.boolean() }),
   fc.record({ message: fc.oneof(damaged(json.map((value) => JSON.stringify(value))), fc.uint8Array({ maxLength: 100 }).map((bytes) => Buffer.from(bytes))), channel: fc.constantFrom('typed:a', 'a', 'quiet:a') }),
   fc.record({
     query: fc.record({ channel, since: position, history: fc.oneof(offset, fc.constantFrom('100', '1000000')), positions: fc.oneof(fc.constantFrom('true', 'false', '1'), text), echo: text }, { requiredKeys: [] }) as fc.Arbitrary<Record<string, string>>,
@@ -55,10 +72,30 @@ function encodeURIComponentSafely (text: string): string {
 export const protocol: Parser<Fed> = { name: 'protocol', cases, arenaOf: ({ open }) => open, feed }
 
 async function feed (arena: Arena, fed: Fed): Promise<void> {
-  if ('message' in fed) await feedMessage(arena, fed.message, fed.channel)
+  if ('commands' in fed) await feedCommands(arena, fed.commands, fed.connected)
+  else if ('message' in fed) await feedMessage(arena, fed.message, fed.channel)
   else if ('body' in fed) await feedApi(arena, fed.method, fed.body)
   else if (fed.over === '/ws') await feedWebSocket(arena, fed.query)
   else await feedStream(arena, fed.query)
+}
+
+/** Every session ends with an answer to its last command, or is closed for what the client has said. */
+async function feedCommands ({ server: { wsUrl } }: Arena, commands: string, connected: boolean): Promise<void> {
+  const client = new Speaker(addressOf(wsUrl))
+  try {
+    await inTime('the upgrade', once(client.ws, 'open'))
+    if (connected) client.say({ connect: {} })
+    client.ws.send(commands)
+    client.say({ id: LAST_ID, rpc: { method: 'x' } })
+    await inTime('the last reply', client.finds(({ told }) => told.find(({ id }) => id === LAST_ID)))
+    const wrong = client.told.find(({ id, push, error }) => error?.code === INTERNAL_ERROR || (id === undefined && !push))
+    if (wrong) throw new Violation(`was told ${JSON.stringify(wrong)}`)
+  } catch (error) {
+    const { code } = error as { code?: number }
+    if (code === undefined || !SESSION_CODES.includes(code)) throw error instanceof Violation ? error : new Violation(`closed with ${code}`)
+  } finally {
+    client.ws.terminate()
+  }
 }
 
 /** A message comes back as it was, or says with what is wrong that the connection is closed. */

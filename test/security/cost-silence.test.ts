@@ -2,6 +2,7 @@ import { connect as connectTcp, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { FaultProxy } from '../fault-proxy.ts'
 import { connect, refusal, until } from '../helper.ts'
+import { greet, speak } from '../protocols/centrifuge/client.ts'
 import { frame, openRaw } from '../raw-websocket.ts'
 import { startProbed } from './probed.ts'
 
@@ -45,6 +46,21 @@ t.test('500 slow handshakes, by silence and by one byte a second: all closed wit
   t.comment(`${SLOW} silent ones closed within ${longest[0].toFixed(1)} s, ${SLOW} that send a byte a second within ${longest[1].toFixed(1)} s of ${MOST_SECONDS}; 401 after ${toRefuse.toFixed(0)} ms`)
   for (const seconds of longest) t.ok(seconds <= MOST_SECONDS, `closed after ${seconds.toFixed(1)} s`)
   await until(async () => (await probe()).fds <= before.fds + 1)
+  t.same(errors(), [])
+})
+
+t.test('connected, but never said who: closed with 3502 within 10 s; who has said so is not', async (t) => {
+  const { wsUrl, errors, probe } = await startProbed(t, { TOKEN_HMAC_SECRET: 'a-secret-of-32-bytes-or-more-please', ALLOW_ANONYMOUS: 'on' })
+  const said = await greet(t, wsUrl)
+  const from = performance.now()
+  const silent = await Promise.all(Array.from({ length: 100 }, () => speak(t, wsUrl)))
+  const closes = await Promise.all(silent.map(async (client) => ({ ...await client.closed(), seconds: (performance.now() - from) / 1000 })))
+  const longest = Math.max(...closes.map(({ seconds }) => seconds))
+  t.comment(`100 that never said who they are: closed within ${longest.toFixed(1)} s of ${MOST_SECONDS}`)
+  t.ok(closes.every(({ code, reason }) => code === 3502 && reason === 'stale'))
+  t.ok(longest <= MOST_SECONDS, `closed after ${longest.toFixed(1)} s`)
+  t.match(await said.ask({ unsubscribe: { channel: 'a' } }), { unsubscribe: {} })
+  t.equal((await probe()).connections, 1)
   t.same(errors(), [])
 })
 

@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { connect, refusal, until } from '../helper.ts'
 import { runToEnd, startProcess, type ServerProcess } from '../process.ts'
 import { KEY, post } from '../routes/api-client.ts'
+import { greet } from '../protocols/centrifuge/client.ts'
 import { listenTo } from '../sse-client.ts'
 import { answerOf, as, bearer, encoded, SECRET, secondsFromNow, tokenOf } from '../tokens.ts'
 import { rawAnswer, UPGRADE } from './raw.ts'
@@ -59,6 +60,13 @@ t.test('tokens in URL, header, cookie or subprotocol: 0 in all that the server p
   for (const [method, params] of [['presence', { channel: '$room' }], ['info', {}], ['channels', {}], ['refresh', { user: 'ada', expire_at: secondsFromNow(60) }], ['nothing', { token: good }]] as const) {
     answers.push((await post(`${url}/api/${method}`, JSON.stringify(params))).text)
   }
+  const commanding = await greet(t, wsUrl, { token: good })
+  for (const token of [...bad, good]) answers.push(JSON.stringify(await commanding.ask({ subscribe: { channel: '$room', token } }).catch((close: Error) => close.message)))
+  for (const command of [{ refresh: { token: good } }, { sub_refresh: { channel: '$room', token: subscription } }, { subscribe: { channel: '$room', token: subscription } }]) {
+    const another = await greet(t, wsUrl, { token: good })
+    answers.push(JSON.stringify([another.greeting, await another.ask(command)]))
+  }
+  for (const token of bad) answers.push(JSON.stringify(await greet(t, wsUrl, { token }).then(({ greeting }) => greeting, (close: Error) => close.message)))
   const closed = client.closed()
   await post(`${url}/api/disconnect`, '{"user":"ada"}')
   await closed

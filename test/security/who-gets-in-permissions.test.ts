@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import type { ChannelRule } from '../../src/channel-rules.ts'
 import { connect, refusal, type Running } from '../helper.ts'
 import { errorWith, KEY, post } from '../routes/api-client.ts'
+import { greet, type Told } from '../protocols/centrifuge/client.ts'
 import { listenTo } from '../sse-client.ts'
 import { answerOf, as, bearer, startSecure } from '../tokens.ts'
 
@@ -135,4 +136,36 @@ t.test('the server API without its key: 0 of 14 methods answer, a token of a use
   t.equal(succeeded, 0)
   t.match((await post(`${url}/api/publish`, '{"channel":"open","data":"by the server"}')).json, { result: { offset: 1 } })
   t.strictSame(await client.hears(1), ['"by the server"'])
+})
+
+t.test('commands of the Centrifuge protocol without permission: 0 succeed, and the connection goes on', async (t) => {
+  const { app, wsUrl, attempts } = await server(t)
+  const bob = await greet(t, wsUrl, {}, await as('bob'))
+  const clients = { bob, nobody: await greet(t, wsUrl) }
+  const commandsOf = {
+    subscribe: (channel: string) => [{ subscribe: { channel } }, { subscribe: { channel, recover: true, offset: 0 } }],
+    publish: (channel: string) => [{ publish: { channel, data: 1 } }],
+    presence: (channel: string) => [{ presence: { channel } }, { presence_stats: { channel } }],
+    history: (channel: string) => [{ history: { channel, limit: 10 } }, { history: { channel } }]
+  }
+  let [count, succeeded] = [0, 0]
+  const attempt = async (client: typeof bob, command: object): Promise<void> => {
+    const { error } = await client.ask(command)
+    count++
+    if (!error) succeeded++
+    t.match(error, { code: 103 }, JSON.stringify(command))
+  }
+  for (const [action, commands] of Object.entries(commandsOf)) {
+    for (const { channel, who } of attempts(action)) for (const command of commands(channel)) await attempt(clients[who as keyof typeof clients], command)
+    // Who is not in a channel is no subscriber, and who may not hear it sees nothing of it.
+    for (const channel of bound) for (const command of commands(channel)) await attempt(bob, command)
+  }
+  for (const channel of ['token:publish', 'server:publish', 'authenticated:publish']) t.strictSame((await app.connections.history(channel)).publications, [])
+  for (const channel of ['token:history', 'server:history']) {
+    await app.connections.publish(channel, 'secret of the past')
+    t.match(await bob.ask({ subscribe: { channel, recover: true, offset: 0 } }), { subscribe: { recovered: false, publications: undefined } as Told }, 'coming back is reading')
+  }
+  t.comment(`${count} commands without permission, ${succeeded} succeeded`)
+  t.equal(succeeded, 0)
+  t.match(await bob.ask({ subscribe: { channel: 'talk#ada,bob' } }), { subscribe: {} })
 })

@@ -5,6 +5,7 @@ import type { JWTPayload } from 'jose'
 import t from 'tap'
 import { WebSocket, type ClientOptions } from 'ws'
 import { connect, refusal, start } from '../helper.ts'
+import { addressOf, Speaker } from '../protocols/centrifuge/client.ts'
 import { answerOf, as, bearer, secondsFromNow, SECRET, startSecure, tokenOf } from '../tokens.ts'
 import { AUDIENCE, badTokensFor, ISSUER } from './bad-tokens.ts'
 import { rawAnswer, UPGRADE } from './raw.ts'
@@ -19,7 +20,26 @@ function ways (wsUrl: string, token: string): [way: string, url: string, options
   ]
 }
 
-t.test('about 40 bad tokens, each in 4 ways and to 3 more routes: 0 accepted, always 401 with a code and a sentence that tells no secret', async (t) => {
+/** What a bad token in a connect command is answered with: an error, or a close code. */
+const closesWith: Record<string, number> = { FANFARE_TOKEN_EXPIRED: 109, FANFARE_TOKEN_INVALID: 3500, FANFARE_TOKEN_MISSING: 3501 }
+
+/** What a client is told that brings a token in its connect command. */
+async function commandedWith (wsUrl: string, token: string): Promise<{ accepted: boolean, code?: number, says: string }> {
+  const speaker = new Speaker(addressOf(wsUrl))
+  await once(speaker.ws, 'open')
+  const [id] = speaker.say({ connect: { token } }, { subscribe: { channel: 'a' } })
+  try {
+    const { connect, error } = await speaker.finds(({ told }) => told.find((reply) => reply.id === id))
+    return connect ? { accepted: true, says: '' } : { accepted: speaker.told.length > 1, code: error.code, says: error.message }
+  } catch (close) {
+    const { code, reason } = close as { code: number, reason: string }
+    return { accepted: speaker.told.length > 0, code, says: reason }
+  } finally {
+    speaker.ws.terminate()
+  }
+}
+
+t.test('about 40 bad tokens, each in 5 ways and to 3 more routes: 0 accepted, always 401 with a code and a sentence that tells no secret, or closed before anything is heard', async (t) => {
   let thefts = 0
   const thief = createServer((_request, response) => {
     thefts++
@@ -31,6 +51,7 @@ t.test('about 40 bad tokens, each in 4 ways and to 3 more routes: 0 accepted, al
   const { url, wsUrl } = await start(t, settings)
   for (const token of good) {
     for (const [way, ...request] of ways(wsUrl, token)) t.match(await refusal(...request), { status: 101 }, `a good one as ${way}`)
+    t.match(await commandedWith(wsUrl, token), { accepted: true }, 'a good one in a connect command')
   }
   let accepted = 0
   let told = 0
@@ -45,7 +66,12 @@ t.test('about 40 bad tokens, each in 4 ways and to 3 more routes: 0 accepted, al
       const { status, text } = await answerOf(`${url}${path}`, bearer(token).headers)
       answers.push([path, status, text])
     }
+    const commanded = await commandedWith(wsUrl, token)
     const secrets = [SECRET, ISSUER, AUDIENCE, settings.tokenPublicKey, ...token.split('.').filter((part) => part.length > 3), token.length > 3 ? token : '', 'root', 'stolen'].filter(Boolean)
+    requests++
+    if (commanded.accepted) accepted++
+    if (secrets.some((secret) => commanded.says.includes(secret))) told++
+    if (commanded.code !== closesWith[code] || !(token === '' || says.test(commanded.says))) t.fail(`${kind}, connect command: ${commanded.code} ${commanded.says}`)
     for (const [way, status, body] of answers) {
       requests++
       if (status < 400) accepted++
@@ -54,7 +80,7 @@ t.test('about 40 bad tokens, each in 4 ways and to 3 more routes: 0 accepted, al
       if (status !== 401 || got !== code || !says.test(message ?? '')) t.fail(`${kind}, ${way}: ${status} ${body}`)
     }
   }
-  t.comment(`${Object.keys(bad).length} bad tokens in ${requests} requests (4 ways, 4 routes): ${accepted} accepted, ${told} answers told a secret, ${thefts} fetches of keys that a token named`)
+  t.comment(`${Object.keys(bad).length} bad tokens in ${requests} requests (5 ways, 5 routes): ${accepted} accepted, ${told} answers told a secret, ${thefts} fetches of keys that a token named`)
   t.strictSame([accepted, told, thefts], [0, 0, 0])
 })
 
