@@ -42,6 +42,7 @@ export const bars = [
   { ...ratio('b', 'fanfare', 1.05, 'permissions cost nothing that can be measured'), of: 'fanfare-tokens' },
   { case: 'publish-1', of: 'fanfare-redis', metric: 'commandsPerPublication', limit: 0.1, text: 'at most 1 command to Redis for 10 publications' },
   { case: 'jitter', of: 'fanfare-redis', metric: 'missing', limit: 0, text: 'everything delivered, in order, none twice' },
+  ...['b', 'c', 'd'].map((what) => ({ ...ratio(what, 'centrifugo', 1, 'cheaper than centrifugo by its own protocol'), of: 'fanfare-centrifuge', below: true })),
   ...['rocket', 'centrifugo'].flatMap((peer) => ['b', 'c', 'd'].map((what) => ({ ...ratio(what, peer, 1, `cheaper than ${peer}`), below: true })))
 ]
 

@@ -11,7 +11,7 @@ export const HELP = `Usage: npm run bench -- [options]
   --rounds N       how often each is run, one after the other in turns; medians are shown (default 3)
   --clients N      of the scenario jitter, a multiple of 20 (default 2000)
   --minutes M      that it takes (default 2)
-  --smoke          a few seconds: fanfare, fanfare-redis and ws, scenarios a to d with few connections, correctness only
+  --smoke          a few seconds: fanfare by all its brokers and protocols and ws, scenarios a to d with few connections, correctness only
   --out FILE       where the JSON goes (default bench/results/latest.json, and only after a full run)
   --no-plots       leave docs/plots/ as it is
   --help
@@ -71,7 +71,7 @@ export function readOptions (args) {
     clients: number('clients', values.clients, (value) => value > 0 && value % 20 === 0, 'a multiple of 20'),
     minutes: number('minutes', values.minutes, (value) => value > 0 && value <= 1440, 'a number above 0 and at most 1440'),
     scenarios: scenario.length > 0 ? scenario : smoke ? ['a', 'b', 'c', 'd'] : scenarios.map(({ key }) => key),
-    peers: peer.length > 0 ? peer : smoke ? ['fanfare', 'fanfare-redis', 'ws'] : peers.map(({ name }) => name),
+    peers: peer.length > 0 ? peer : smoke ? ['fanfare', 'fanfare-redis', 'fanfare-centrifuge', 'ws'] : peers.map(({ name }) => name),
     /** Peers that must be there: named by the user, or the subject of the smoke run. */
     required: peer.length > 0 ? peer : smoke ? ['fanfare', 'ws'] : [],
     /** Whether scenarios were named, and so must be there. */

@@ -81,6 +81,12 @@ const fanfareRedis = {
   ready: (port) => fetch(`http://${HOST}:${port}/health/ready`).then(({ ok }) => ok, () => false)
 }
 
+/**
+ * The same server by its other protocol, which is Centrifugo's.
+ * @type {Peer}
+ */
+const fanfareCentrifuge = { ...fanfare, name: 'fanfare-centrifuge', protocol: 'centrifuge', cases: ['b', 'c', 'd'] }
+
 const TOKEN_SECRET = 'only for the benchmark, and of 32 bytes and more'
 
 /**
@@ -112,6 +118,7 @@ export const peers = [
   fanfare,
   fanfareRedis,
   fanfareTokens,
+  fanfareCentrifuge,
   installed('@fastify/websocket', 'fastify-websocket.js'),
   installed('ws', 'ws.js'),
   { ...installed('ws', 'floor.js'), cases: ['a'] },

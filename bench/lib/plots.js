@@ -15,6 +15,7 @@ const COLOURS = {
   fanfare: '#d1242f',
   'fanfare-redis': '#fa8072',
   'fanfare-tokens': '#f4a8ae',
+  'fanfare-centrifuge': '#ff6f91',
   'fastify-websocket': '#57606a',
   ws: '#9aa4af',
   floor: '#c9d1d9',
