@@ -1,20 +1,18 @@
 import { createRequire } from 'node:module'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
-import { Type } from 'typebox'
+import type { FastifyRequest } from 'fastify'
+import { Type, type Static } from 'typebox'
 import { PROTOBUF_SUBPROTOCOL } from '../src/auth/token-of-request.ts'
 import type { PluginSettings } from '../src/config.ts'
-import { fanfareError } from '../src/errors.ts'
 import type { Peer } from '../src/hub/connection.ts'
-import { centrifugeJson, PING } from '../src/protocols/centrifuge/json.ts'
+import type { Codec } from '../src/protocols/centrifuge/codec.ts'
+import { json } from '../src/protocols/centrifuge/json.ts'
+import { protobuf } from '../src/protocols/centrifuge/protobuf.ts'
 import { Session } from '../src/protocols/centrifuge/session.ts'
 import { transportOf, WebSocketEncodings } from '../src/transports/websocket.ts'
 import { frameMessage } from '../src/transports/websocket-frames.ts'
 
 const { version } = createRequire(import.meta.url)('fanfare/package.json') as { version: string }
-
-const messageOf = (text: string): Buffer => frameMessage({ data: Buffer.from(text), binary: false })
-// Static, as every connection gets the same.
-const ping = messageOf(PING)
 
 const querystring = Type.Object({
   format: Type.Optional(Type.String()),
@@ -22,34 +20,43 @@ const querystring = Type.Object({
   cf_ws_frame_ping_pong: Type.Boolean({ default: false })
 })
 
+type Request = FastifyRequest<{ Querystring: Static<typeof querystring> }>
+
 /** `/connection/websocket`: the Centrifuge client protocol, which client libraries of many languages speak. */
-const centrifuge: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { compressionThreshold, pingInterval }) => {
+const centrifuge: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { compressionThreshold, pingInterval, maxBufferedBytes }) => {
   const { connections, tokens, log } = app
-  const encodings = new WebSocketEncodings(centrifugeJson, compressionThreshold)
-  const parts = { connections, tokens, log, version: `fanfare ${version}`, pingInterval, messageOf }
-  const partsWithFramePings = { ...parts, pingInterval: 0 }
+  const shared = { connections, tokens, log, version: `fanfare ${version}`, pingInterval, maxReplyBytes: maxBufferedBytes / 2, bytesOf: frameMessage }
+  const speaking = (codec: Codec) => ({
+    codec,
+    encodings: new WebSocketEncodings(codec.protocol, compressionThreshold),
+    // Static, as every connection gets the same.
+    ping: frameMessage(codec.ping),
+    parts: { ...shared, codec },
+    partsWithFramePings: { ...shared, codec, pingInterval: 0 }
+  })
+  const [inJson, inProtobuf] = [speaking(json), speaking(protobuf)]
 
   app.get('/connection/websocket', {
     websocket: true,
     schema: { querystring },
     preValidation: app.identify,
-    preHandler: (request, _reply, done) => {
-      const { format, cf_protocol: protocol } = request.query
-      const wantsProtobuf = format === 'protobuf' || protocol === 'protobuf' || request.headers['sec-websocket-protocol']?.includes(PROTOBUF_SUBPROTOCOL)
-      done(wantsProtobuf ? fanfareError('FANFARE_NO_PROTOBUF') : connections.refusalOf(request.peer as Peer, []))
-    }
+    preHandler: (request, _reply, done) => done(connections.refusalOf(request.peer as Peer, []))
   }, (socket, request) => {
-    const { headers } = request
-    const byFrames = request.query.cf_ws_frame_ping_pong
-    const peer = { ...request.peer as Peer, protocol: 'json' }
+    const { headers, peer, query: { cf_ws_frame_ping_pong: byFrames } } = request
+    const { codec, encodings, ping, parts, partsWithFramePings } = wantsProtobuf(request) ? inProtobuf : inJson
+    const from = { ...peer as Peer, protocol: codec.name }
+    const { address, transport, protocol } = from
     const encoding = encodings.for(socket, headers['sec-websocket-extensions'])
-    const { address, transport, protocol } = peer
     const connection = connections.accept(transportOf(socket, request.raw, byFrames ? undefined : ping), encoding, { address, transport, protocol })
-    const session = new Session(connection, peer, headers, byFrames ? partsWithFramePings : parts)
-    socket.on('message', (data: Buffer, binary) => session.receive(data, binary))
+    const session = new Session(connection, from, headers, byFrames ? partsWithFramePings : parts)
+    socket.on('message', (data: Buffer, binary) => session.receive({ data, binary }))
     if (byFrames) socket.on('pong', () => connections.alive(connection))
     socket.on('close', (code) => connections.closed(connection, code))
   })
+}
+
+function wantsProtobuf ({ headers, query: { format, cf_protocol: protocol } }: Request): boolean {
+  return format === 'protobuf' || protocol === 'protobuf' || (headers['sec-websocket-protocol'] ?? '').split(',').some((name) => name.trim() === PROTOBUF_SUBPROTOCOL)
 }
 
 export default centrifuge

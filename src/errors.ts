@@ -14,7 +14,6 @@ export const errorTable = {
   FANFARE_NO_PRESENCE: [404, 'Channel %s does not keep who is in it (presence)'],
   FANFARE_BAD_URL: [400, 'The path of the URL cannot be decoded'],
   FANFARE_BAD_UPGRADE: [400, 'A WebSocket opens with a GET request of HTTP/1.1; got %s'],
-  FANFARE_NO_PROTOBUF: [400, 'The Centrifuge protocol is spoken in JSON here; leave out Protobuf'],
   FANFARE_BAD_SETTING: [500, '%s %s'],
   FANFARE_BAD_HOOK: [500, 'There is no hook %s; there are %s, each with a function'],
   FANFARE_TOKEN_MISSING: [401, 'A token is needed: as Authorization: Bearer, as subprotocol fanfare.token.TOKEN, as cookie, or as ?token=TOKEN'],

@@ -1,7 +1,8 @@
 import { Type, type Static } from 'typebox'
+import type { History } from '../brokers/broker.ts'
 import type { ConnectionManager } from '../hub/connection-manager.ts'
 import { channelNameRefusal, type Position, type Publication } from '../hub/publication.ts'
-import { restText, valueText } from '../protocols/centrifuge/json.ts'
+import { restText, valueText } from '../protocols/centrifuge/values.ts'
 import { ReplyError } from '../reply-errors.ts'
 import { inTurns } from './in-turns.ts'
 import { method, optional, type Room } from './method.ts'
@@ -22,28 +23,30 @@ export const historyParams = Type.Object({
 })
 
 /**
- * Reads a history, and writes it as JSON.
+ * Reads a history.
  *
  * @param room that the publications take
- * @param textOf writes one of them
  * @throws {ReplyError} 108, 107, 112, 106
  * @throws {FanfareError} what the connection manager throws
  */
-export async function historyText (connections: ConnectionManager, room: Room, { channel, limit, since, reverse }: Static<typeof historyParams>, textOf: (publication: Publication) => string): Promise<string> {
+export async function readHistory (connections: ConnectionManager, room: Room, { channel, limit, since, reverse }: Static<typeof historyParams>): Promise<History> {
   mustKeepHistory(connections, channel)
-  const { publications, position: { offset, epoch }, continuous } = await connections.history(channel, {
+  const history = await connections.history(channel, {
     limit: limit === -1 ? MAX_PUBLICATIONS : Math.min(limit ?? 0, MAX_PUBLICATIONS),
     since: since ? await positionOf(connections, channel, since, reverse === true) : undefined,
     reverse: reverse === true
   })
-  if (!continuous) throw new ReplyError(112)
-  room.take(publications.reduce((sum, { data }) => sum + data.length, 0))
-  const texts = await inTurns(publications, 1, textOf)
-  return `{"publications":[${texts.join(',')}],"epoch":${JSON.stringify(epoch)},"offset":${offset}}`
+  if (!history.continuous) throw new ReplyError(112)
+  room.take(history.publications.reduce((sum, { data }) => sum + data.length, 0))
+  return history
 }
 
 /** `history`: where a channel stands and, with a limit, what it keeps. */
-export const history = method(historyParams, async ({ connections, room }, params) => historyText(connections, room, params, textOf))
+export const history = method(historyParams, async ({ connections, room }, params) => {
+  const { publications, position: { epoch, offset } } = await readHistory(connections, room, params)
+  const texts = await inTurns(publications, 1, textOf)
+  return `{"publications":[${texts.join(',')}],"epoch":${JSON.stringify(epoch)},"offset":${offset}}`
+})
 
 /** `history_remove`: forgets what a channel keeps, but not where it stands. */
 export const historyRemove = method(Type.Object({ channel: Type.String() }), async ({ connections }, { channel }) => {

@@ -11,7 +11,14 @@ const MAX_REPLY_BYTES = 33_554_432
 
 /** What the replies to one request may take in memory, all together. */
 export class Room {
-  #bytes = MAX_REPLY_BYTES
+  readonly #most: number
+  #bytes: number
+
+  /** @param most bytes that they may take */
+  constructor (most = MAX_REPLY_BYTES) {
+    this.#most = most
+    this.#bytes = most
+  }
 
   /**
    * Takes room for what is about to be made.
@@ -20,7 +27,7 @@ export class Room {
    * @throws {ReplyError} 106 if there is not as much left
    */
   take (bytes: number): void {
-    if (bytes > this.#bytes) throw new ReplyError(106, `The replies to one request may have ${MAX_REPLY_BYTES} bytes in all: ask for less at once`)
+    if (bytes > this.#bytes) throw new ReplyError(106, `The replies to one request may have ${this.#most} bytes in all: ask for less at once`)
     this.#bytes -= bytes
   }
 

@@ -1,7 +1,7 @@
 import { Type, type Static } from 'typebox'
 import { closeCodes } from '../close-codes.ts'
 import type { ConnectionFilter } from '../hub/cluster-api.ts'
-import { clientInfo } from '../protocols/centrifuge/json.ts'
+import { clientInfo } from '../protocols/centrifuge/values.ts'
 import { ReplyError } from '../reply-errors.ts'
 import { MAX_ENTRIES, method, optional } from './method.ts'
 

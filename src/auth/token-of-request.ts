@@ -4,7 +4,7 @@ import { parseCookie } from 'cookie'
 /** The subprotocol that is chosen for clients that bring a token as another one. */
 export const SUBPROTOCOL = 'fanfare'
 const TOKEN_SUBPROTOCOL = 'fanfare.token.'
-/** The subprotocol of clients that speak what is not spoken here. */
+/** The subprotocol of clients that speak the Centrifuge protocol in Protobuf. */
 export const PROTOBUF_SUBPROTOCOL = 'centrifuge-protobuf'
 
 /** What of a request may hold a token. */
@@ -31,7 +31,7 @@ export function tokenOfRequest ({ headers, query }: Request, cookieName?: string
  * @param offered in the client's order
  */
 export function chooseSubprotocol (offered: Iterable<string>): string | false {
-  const others = Array.from(offered).filter((protocol) => !protocol.startsWith(TOKEN_SUBPROTOCOL) && protocol !== PROTOBUF_SUBPROTOCOL)
+  const others = Array.from(offered).filter((protocol) => !protocol.startsWith(TOKEN_SUBPROTOCOL))
   return others.includes(SUBPROTOCOL) ? SUBPROTOCOL : others[0] ?? false
 }
 

@@ -1,4 +1,3 @@
-import { closeCodes } from '../close-codes.ts'
 import { fanfareError } from '../errors.ts'
 import type { Admission, Wish } from './access-api.ts'
 import type { Channels } from './channels.ts'
@@ -6,7 +5,7 @@ import { ClusterApi, type Renewal } from './cluster-api.ts'
 import type { Connection, Grant, Peer } from './connection.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import type { Inbox } from './inbox.ts'
-import type { Beginning, Coming } from './joining.ts'
+import { historyUnreadable, type Beginning, type Coming } from './joining.ts'
 import type { Lifetimes } from './lifetimes.ts'
 import type { Hearing, Log } from './manager-settings.ts'
 import { channelNameRefusal, type Position, type Publication } from './publication.ts'
@@ -131,13 +130,13 @@ export abstract class ClientApi extends ClusterApi {
   async subscribeAs (connection: Connection, channel: string, { grant, since, data }: SubscribeWish, tell: (beginning: Beginning | undefined) => void): Promise<void> {
     const refusal = channelNameRefusal(channel) ?? this.#roomRefusal(connection, channel)
     if (refusal) throw refusal
-    const peer = grant ? { ...connection.peer, grants: grantsWith(connection, channel, grant) } : connection.peer
+    const peer = grant ? peerWith(connection, channel, grant) : connection.peer
     await this.authorize(peer, 'subscribe', channel, data)
     const coming = await this.#come(connection, peer, channel, since)
     try {
-      if (!connection.open) return
-      if (coming && !coming.wanted) throw fanfareError('FANFARE_FORBIDDEN', 'hear', channel, 'the server has ended that')
-      if (grant) connection.peer = peer
+      // It has left, or was taken out of the channel meanwhile.
+      if (!connection.open || coming?.wanted === false) throw fanfareError('FANFARE_FORBIDDEN', 'hear', channel, 'that was ended')
+      if (grant) connection.peer = peerWith(connection, channel, grant)
       this.table.catchUp(connection)
       tell(coming?.beginning)
     } catch (error) {
@@ -150,7 +149,7 @@ export abstract class ClientApi extends ClusterApi {
 
   /** Takes note that a connection has a new right to hear a channel that it hears. */
   renewGrant (connection: Connection, channel: string, grant: Grant): void {
-    connection.peer = { ...connection.peer, grants: grantsWith(connection, channel, grant) }
+    connection.peer = peerWith(connection, channel, grant)
     this.lifetimes.reset(connection)
   }
 
@@ -176,7 +175,7 @@ export abstract class ClientApi extends ClusterApi {
 
   protected override place (connection: Connection, channel: string): void {
     if (!connection.encoding.encodePlaced) this.subscribe(connection, channel)
-    else if (connection.known && !connection.isIn(channel)) this.#placeAndTell(connection, channel).catch(() => this.close(connection, closeCodes.tryAgainLater))
+    else if (connection.known && !connection.isIn(channel)) this.#placeAndTell(connection, channel).catch(() => this.close(connection, historyUnreadable))
   }
 
   /** To be called when it is known who a connection is, and what it hears. */
@@ -230,7 +229,8 @@ function cancelAll (comings: Iterable<Coming | undefined>): void {
 }
 
 // What tokens of channels gave that it has left is forgotten: it could collect any number.
-function grantsWith (connection: Connection, channel: string, grant: Grant): ReadonlyMap<string, Grant> {
-  const others = Array.from(connection.peer.grants ?? []).filter(([name, { single }]) => !single || connection.isIn(name))
-  return new Map([...others, [channel, { ...grant, single: true }]])
+function peerWith (connection: Connection, channel: string, grant: Grant): Peer {
+  const { peer } = connection
+  const others = Array.from(peer.grants ?? []).filter(([name, { single }]) => !single || connection.isIn(name))
+  return { ...peer, grants: new Map([...others, [channel, { ...grant, single: true }]]) }
 }

@@ -9,6 +9,9 @@ import type { Position, Publication } from './publication.ts'
 // A history is sent in pieces, each when the one before has left: a client that reads slowly holds one of them.
 const PIECE = 100
 
+/** Why somebody is closed who cannot be told what it has missed. */
+export const historyUnreadable: Close = { ...closeCodes.tryAgainLater, reason: 'history could not be read' }
+
 /** Where a connection begins to hear a channel. */
 export interface Start {
   /** With what came after this position. */
@@ -82,7 +85,8 @@ export class Joining {
     }
     try {
       const epoch = since && (since.epoch || (await broker.history(name, { limit: 0 })).position.epoch)
-      const query = since && epoch ? { since: { offset: since.offset, epoch }, limit: PIECE, maxBytes: this.#pieceBytes } : { limit: 0 }
+      // Not with a limit of 0: where the channel stands then may not have been delivered yet.
+      const query = { ...since && epoch ? { since: { offset: since.offset, epoch } } : { last: 0 }, limit: PIECE, maxBytes: this.#pieceBytes }
       const piece = pieceOf(query, await broker.history(name, query), meanwhile.splice(0), channel.losses > losses)
       const recovered = since !== undefined && piece.continuous
       return {
@@ -112,7 +116,7 @@ export class Joining {
     try {
       await this.#replay(connection, way, echo, start)
     } catch {
-      this.#parts.close(connection, { ...closeCodes.tryAgainLater, reason: 'history could not be read' })
+      this.#parts.close(connection, historyUnreadable)
     } finally {
       way.end()
     }
@@ -126,7 +130,7 @@ export class Joining {
     joining.set(name, ticket)
     return {
       channel,
-      get wanted () { return connection.open && joining.get(name) === ticket },
+      get wanted () { return connection.open && joining.get(name) === ticket && !connection.subscriptions.has(channel) },
       end: () => {
         channel.joining--
         if (joining.get(name) === ticket) joining.delete(name)

@@ -67,12 +67,14 @@ export async function brokerContract (t: Test, make: () => Broker): Promise<void
       { kind: 'text', data: Buffer.from('Grüße, 世界 \u0000 \r\n') },
       { kind: 'binary', data: Buffer.from(Array.from({ length: 256 }, (_none, index) => index)), from: 'somebody' },
       { kind: 'json', data: Buffer.from('{"a":[1,2,{}]}'), tags: { lang: 'de', ü: '✓' } },
+      { kind: 'json', data: Buffer.from('1'), tags: { long: 'x'.repeat(70_000) } },
+      { kind: 'json', data: Buffer.from('2'), from: 'a client', by: { client: 'a client', user: 'ada', info: { name: 'Ada' }, channelInfo: [1] } },
       { kind: 'text', data: Buffer.alloc(0) },
       { kind: 'binary', data: Buffer.alloc(300_000, 7) }
     ]
     for (const publication of publications) await node.broker.publish(channel, publication, { historySize: 10, historyTtl: 60 })
     await until(() => node.heard.get(channel)?.length === publications.length)
-    const plainly = (all: readonly Publication[]): unknown => all.map(({ kind, data, from, tags }) => ({ kind, data: data.toString('hex'), from, tags }))
+    const plainly = (all: readonly Publication[]): unknown => all.map(({ kind, data, from, by, tags }) => ({ kind, data: data.toString('hex'), from, by, tags }))
     t.same(plainly(node.heard.get(channel) ?? []), plainly(publications))
     t.same(plainly((await node.broker.history(channel, { limit: Infinity })).publications), plainly(publications))
   })

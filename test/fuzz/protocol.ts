@@ -1,8 +1,10 @@
 import { once } from 'node:events'
 import { get, type IncomingMessage } from 'node:http'
 import fc from 'fast-check'
+import { Reader } from 'protobufjs'
+import { commandType, replyType } from '../../src/protocols/centrifuge/schema.ts'
 import { Client } from '../helper.ts'
-import { addressOf, Speaker } from '../protocols/centrifuge/client.ts'
+import { addressOf, Speaker, type Told } from '../protocols/centrifuge/client.ts'
 import { KEY, post } from '../routes/api-client.ts'
 import { inTime, TOKEN, Violation, type Arena, type Parser } from './arena.ts'
 import { answerOf } from './requests.ts'
@@ -44,14 +46,29 @@ const params = fc.oneof(
 const command = fc.tuple(fc.oneof(fc.nat(1000), fc.jsonValue()), fc.constantFrom(...COMMANDS), params).map(([id, name, params]) => JSON.stringify({ id, [name]: params }))
 const commands = fc.array(fc.oneof(command, command, fc.constantFrom('{}', ''), text), { maxLength: 6 }).map((lines) => lines.join('\n'))
 
+const inProtobuf = fc.array(fc.oneof(
+  fc.tuple(fc.nat(1000), fc.constantFrom(...COMMANDS.slice(0, -2)), fc.record({ channel: text, token: text, data: fc.uint8Array({ maxLength: 40 }), offset: fc.nat(), limit: fc.integer() }, { requiredKeys: [] })).map(([id, name, params]) => encodedCommand(id, name, params)),
+  fc.uint8Array({ maxLength: 40 }).map((bytes) => Buffer.from(bytes)),
+  fc.constant(Buffer.alloc(1))
+), { maxLength: 5 })
+const damagedBytes = fc.record({ pieces: inProtobuf, at: fc.nat(100), cut: fc.nat(4), put: fc.uint8Array({ maxLength: 6 }) }).map(({ pieces, at, cut, put }) => {
+  const bytes = Buffer.concat(pieces)
+  return Buffer.concat([bytes.subarray(0, at), put, bytes.subarray(at + cut)])
+})
+
+function encodedCommand (id: number, name: string, params: object): Buffer {
+  return Buffer.from(commandType.encodeDelimited(commandType.fromObject({ id, [name]: params })).finish())
+}
+
 type Fed =
-  | { readonly commands: string, readonly connected: boolean }
+  | { readonly commands: string | Buffer, readonly connected: boolean }
   | { readonly message: string | Buffer, readonly channel: string }
   | { readonly query: Readonly<Record<string, string>>, readonly over: '/ws' | '/sse' }
   | { readonly method: string | undefined, readonly body: string }
 
 const cases: fc.Arbitrary<Fed> = fc.oneof(
   fc.record({ commands: damaged(commands), connected: fc.boolean() }),
+  fc.record({ commands: fc.oneof(damagedBytes, inProtobuf.map((pieces) => Buffer.concat(pieces))), connected: fc.boolean() }),
   fc.record({ message: fc.oneof(damaged(json.map((value) => JSON.stringify(value))), fc.uint8Array({ maxLength: 100 }).map((bytes) => Buffer.from(bytes))), channel: fc.constantFrom('typed:a', 'a', 'quiet:a') }),
   fc.record({
     query: fc.record({ channel, since: position, history: fc.oneof(offset, fc.constantFrom('100', '1000000')), positions: fc.oneof(fc.constantFrom('true', 'false', '1'), text), echo: text }, { requiredKeys: [] }) as fc.Arbitrary<Record<string, string>>,
@@ -79,9 +96,26 @@ async function feed (arena: Arena, fed: Fed): Promise<void> {
   else await feedStream(arena, fed.query)
 }
 
+/** A client that says the same in Protobuf. */
+class ProtobufSpeaker extends Speaker {
+  override get told (): Told[] {
+    return this.heard.flatMap(({ data }) => {
+      const reader = Reader.create(data)
+      const replies: Told[] = []
+      while (reader.pos < reader.len) replies.push(replyType.toObject(replyType.decodeDelimited(reader), { longs: Number }))
+      return replies
+    })
+  }
+
+  override say (...commands: Told[]): number[] {
+    this.ws.send(Buffer.concat(commands.map(({ id = 1, ...command }) => encodedCommand(id as number, Object.keys(command)[0] as string, Object.values(command)[0] as object))))
+    return []
+  }
+}
+
 /** Every session ends with an answer to its last command, or is closed for what the client has said. */
-async function feedCommands ({ server: { wsUrl } }: Arena, commands: string, connected: boolean): Promise<void> {
-  const client = new Speaker(addressOf(wsUrl))
+async function feedCommands ({ server: { wsUrl } }: Arena, commands: string | Buffer, connected: boolean): Promise<void> {
+  const client = typeof commands === 'string' ? new Speaker(addressOf(wsUrl)) : new ProtobufSpeaker(`${addressOf(wsUrl)}?format=protobuf`)
   try {
     await inTime('the upgrade', once(client.ws, 'open'))
     if (connected) client.say({ connect: {} })

@@ -2,22 +2,22 @@ import type { Position, Publication } from '../../hub/publication.ts'
 import type { Stream } from '../history.ts'
 import type { Heard } from '../feed.ts'
 
-// A publication in Redis: one byte of kind, two bytes with the length of a JSON document of the rest, that, the data.
+// A publication in Redis: one byte of kind, four bytes with the length of a JSON document of the rest, that, the data.
 const KINDS = ['text', 'binary', 'json'] as const
 const NUMBERED = 'N'.charCodeAt(0)
-const PREFIX_BYTES = 3
+const PREFIX_BYTES = 5
 
 /** Makes a publication into what Redis keeps of it. */
 export function encodePublication ({ kind, data, from, by, tags }: Publication): Buffer {
   const rest = from !== undefined || tags !== undefined ? Buffer.from(JSON.stringify({ from, by, tags })) : Buffer.alloc(0)
   const prefix = Buffer.alloc(PREFIX_BYTES)
   prefix[0] = KINDS.indexOf(kind)
-  prefix.writeUInt16BE(rest.length, 1)
+  prefix.writeUInt32BE(rest.length, 1)
   return Buffer.concat([prefix, rest, data])
 }
 
 function decodePublication (bytes: Buffer, position: Position | undefined): Publication {
-  const end = PREFIX_BYTES + bytes.readUInt16BE(1)
+  const end = PREFIX_BYTES + bytes.readUInt32BE(1)
   const { from, by, tags }: Pick<Publication, 'from' | 'by' | 'tags'> = end > PREFIX_BYTES ? JSON.parse(bytes.toString('utf8', PREFIX_BYTES, end)) : {}
   return { kind: KINDS[bytes[0] as number] as Publication['kind'], data: bytes.subarray(end), from, by, tags, position }
 }

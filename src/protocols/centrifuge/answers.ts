@@ -1,16 +1,16 @@
-import { historyText } from '../../api/history.ts'
+import { readHistory } from '../../api/history.ts'
 import { Room } from '../../api/method.ts'
 import { closeCodes } from '../../close-codes.ts'
 import { fanfareError, type FanfareError } from '../../errors.ts'
 import { callerOn } from '../../hub/access-api.ts'
 import type { Grant } from '../../hub/connection.ts'
-import { WrittenJson } from '../../hub/publication.ts'
+import { WrittenJson, type Publication } from '../../hub/publication.ts'
 import { ReplyError } from '../../reply-errors.ts'
 import type { CommandName, Params } from './commands.ts'
 import { Disconnect } from './disconnect.ts'
-import { clientInfo, publicationText } from './json.ts'
-import { expiryOf, subscriptionText } from './results.ts'
+import { expiryOf, subscriptionResult } from './results.ts'
 import type { Session } from './session.ts'
+import { isJson } from './values.ts'
 
 // The client prefers an error to a subscription that has lost something.
 const REFUSE_UNRECOVERED = 2
@@ -28,46 +28,46 @@ export const answers: { readonly [Name in Exclude<CommandName, 'connect'>]: Answ
     const since = recover ? { offset: offset ?? 0, epoch: epoch ?? '' } : undefined
     await connections.subscribeAs(connection, channel, { grant, since, data }, (beginning) => {
       if (since && beginning?.recovered !== true && (flag ?? 0) & REFUSE_UNRECOVERED) throw new ReplyError(112)
-      session.reply(id, 'subscribe', subscriptionText(connections, connection, channel, beginning, since))
+      session.reply(id, 'subscribe', subscriptionResult(connections, connection, channel, beginning, since))
     })
   },
 
   unsubscribe (session, id, { channel }) {
     session.parts.connections.unsubscribe(session.connection, channel)
-    session.reply(id, 'unsubscribe', '{}')
+    session.reply(id, 'unsubscribe', {})
     return undefined
   },
 
   publish (session, id, { channel, data }) {
     if (data === undefined) throw new ReplyError(107, 'A publication has data')
-    const publication = { kind: 'json', data: new WrittenJson(data).bytes } as const
-    return session.parts.connections.publishFrom(session.connection, channel, publication, (error) => {
+    return session.parts.connections.publishFrom(session.connection, channel, publicationIn(data), (error) => {
       if (error) session.refuse(id, error)
-      else session.reply(id, 'publish', '{}')
+      else session.reply(id, 'publish', {})
     })
   },
 
   async presence (session, id, { channel }) {
     mayNot(session, 'presence', channel)
-    const members = await session.parts.connections.presence(channel)
-    session.reply(id, 'presence', JSON.stringify({ presence: Object.fromEntries(members.map((member) => [member.client, clientInfo(member)])) }))
+    session.reply(id, 'presence', { presence: await session.parts.connections.presence(channel) })
   },
 
   async presence_stats (session, id, { channel }) {
     mayNot(session, 'presence', channel)
     const { clients, users } = await session.parts.connections.presenceStats(channel)
-    session.reply(id, 'presence_stats', JSON.stringify({ num_clients: clients, num_users: users }))
+    session.reply(id, 'presence_stats', { num_clients: clients, num_users: users })
   },
 
   async history (session, id, params) {
     mayNot(session, 'history', params.channel)
-    session.reply(id, 'history', await historyText(session.parts.connections, new Room(), params, publicationText))
+    const { connections, maxReplyBytes } = session.parts
+    const { publications, position: { epoch, offset } } = await readHistory(connections, new Room(maxReplyBytes), params)
+    session.reply(id, 'history', { publications, epoch, offset })
   },
 
   async rpc (session, id, { method, data }) {
     const { connection, parts: { connections } } = session
     if (!connections.answersCalls) throw new ReplyError(108, 'There are no functions here')
-    session.reply(id, 'rpc', JSON.stringify({ data: await connections.call(method ?? '', data, callerOn(connection)) }))
+    session.reply(id, 'rpc', { data: await connections.call(method ?? '', data, callerOn(connection)) })
   },
 
   async refresh (session, id, { token }) {
@@ -77,7 +77,7 @@ export const answers: { readonly [Name in Exclude<CommandName, 'connect'>]: Answ
     const { user, info, expiresAt } = await verified(async () => tokens.connection(token ?? ''), closeCodes.expired)
     if (user !== connection.peer.user) throw new Disconnect(closeCodes.invalidToken, 'it is for another user (sub)')
     connections.renew(connection, { expiresAt, info })
-    session.reply(id, 'refresh', JSON.stringify({ client: connection.id, version, ...expiryOf(expiresAt) }))
+    session.reply(id, 'refresh', { client: connection.id, version, ...expiryOf(expiresAt) })
   },
 
   async sub_refresh (session, id, { channel, token }) {
@@ -85,7 +85,7 @@ export const answers: { readonly [Name in Exclude<CommandName, 'connect'>]: Answ
     if (!connection.isIn(channel)) throw fanfareError('FANFARE_FORBIDDEN', 'go on in', channel, 'it is not subscribed to')
     const grant = await verified(() => grantIn(session, channel, token ?? ''), closeCodes.subscriptionExpired)
     if (grant) connections.renewGrant(connection, channel, grant)
-    session.reply(id, 'sub_refresh', JSON.stringify(expiryOf(grant?.expiresAt)))
+    session.reply(id, 'sub_refresh', expiryOf(grant?.expiresAt))
   },
 
   send () {
@@ -95,6 +95,13 @@ export const answers: { readonly [Name in Exclude<CommandName, 'connect'>]: Answ
   ping () {
     throw new ReplyError(108)
   }
+}
+
+// Bytes that are JSON are JSON, for clients that have no bytes.
+function publicationIn (data: unknown): Publication {
+  if (!(data instanceof Uint8Array)) return { kind: 'json', data: new WrittenJson(data).bytes }
+  const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
+  return { kind: isJson(bytes.toString()) ? 'json' : 'binary', data: bytes }
 }
 
 function mayNot ({ connection, parts: { connections } }: Session, action: 'presence' | 'history', channel: string): void {

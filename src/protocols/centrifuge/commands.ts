@@ -2,7 +2,6 @@ import { Type, type Static, type TSchema } from 'typebox'
 import { historyParams } from '../../api/history.ts'
 import { optional } from '../../api/method.ts'
 import { compile, firstError } from '../../channel-rules.ts'
-import { depthRefusal } from '../../json-depth.ts'
 
 const MAX_ID = 4_294_967_295
 
@@ -41,39 +40,27 @@ const commands = {
 } satisfies Record<string, TSchema>
 
 export type CommandName = keyof typeof commands
-/** What comes with a command. */
+/** What comes with a command. Data is any value; of a publication it may be bytes. */
 export type Params<Name extends CommandName> = Static<typeof commands[Name]>
 
 /** One command of a client. */
 export type Command = { [Name in CommandName]: { readonly id: number, readonly name: Name, readonly params: Params<Name> } }[CommandName]
 
-const names = Object.keys(commands) as CommandName[]
+export const commandNames = Object.keys(commands) as CommandName[]
 const validators = Object.fromEntries(Object.entries(commands).map(([name, schema]) => [name, compile(schema)])) as unknown as Record<CommandName, ReturnType<typeof compile>>
 
 /**
- * Reads one command.
+ * Sees what a command is, and whether it is one.
  *
+ * @param command its id, and its parameters under its name
  * @returns it, or what is wrong with it in a few words
  */
-export function commandIn (line: string): Command | string {
-  const command = parsed(line)
-  if (typeof command === 'string') return command
-  const name = names.find((name) => command[name] !== undefined && command[name] !== null)
-  if (!name) return 'a command is one of ' + names.join(', ')
+export function commandIn (command: Record<string, unknown>): Command | string {
+  const name = commandNames.find((name) => command[name] !== undefined && command[name] !== null)
+  if (!name) return `a command is one of ${commandNames.join(', ')}`
   const { id } = command
   if (name !== 'send' && !(Number.isInteger(id) && Number(id) > 0 && Number(id) <= MAX_ID)) return '/id must be a whole number from 1'
   const validate = validators[name]
   if (!validate(command[name])) return `/${name}${firstError(validate)}`
   return { id, name, params: command[name] } as Command
-}
-
-function parsed (line: string): Record<string, unknown> | string {
-  const refusal = depthRefusal(line)
-  if (refusal !== undefined) return refusal
-  try {
-    const command = JSON.parse(line) as Record<string, unknown> | null
-    return typeof command === 'object' && command !== null ? command : 'a command is an object'
-  } catch {
-    return 'it is not JSON'
-  }
 }

@@ -1,52 +1,58 @@
-import type { Member } from '../../brokers/broker.ts'
 import type { Publication } from '../../hub/publication.ts'
 import { depthRefusal } from '../../json-depth.ts'
-import type { Message, Protocol } from '../protocol.ts'
+import type { Message } from '../protocol.ts'
+import type { Codec, Result } from './codec.ts'
+import { commandIn, type Command } from './commands.ts'
+import { clientInfo, restText, valueText } from './values.ts'
 
-/** The Centrifuge protocol in JSON: what clients are told unasked. */
-export const centrifugeJson: Protocol = {
-  name: 'centrifuge in JSON',
-  encode: (channel, publication) => push(channel, 'pub', publicationText(publication)),
-  encodeEnd: (channel, end) => push(channel, 'unsubscribe', JSON.stringify(end)),
-  encodePlaced: (channel, position) => push(channel, 'subscribe', JSON.stringify(position ? { recoverable: true, positioned: true, ...position } : {}))
+const PING = '{}'
+
+/** The protocol in JSON: a message holds commands, one in each line. */
+export const json: Codec<string> = {
+  name: 'json',
+  protocol: {
+    name: 'centrifuge in JSON',
+    encode: (channel, publication) => push(channel, 'pub', publicationText(publication)),
+    encodeEnd: (channel, end) => push(channel, 'unsubscribe', JSON.stringify(end)),
+    encodePlaced: (channel, position) => push(channel, 'subscribe', JSON.stringify(position ? { recoverable: true, positioned: true, ...position } : {}))
+  },
+  ping: messageOf(PING),
+  split: ({ data, binary }) => binary ? [] : data.toString().split('\n').map((line) => line.trim()).filter(Boolean),
+  isPong: (line) => line === PING,
+  read: commandOf,
+  reply: (id, name, result) => messageOf(`{"id":${id},"${name}":${resultText(result)}}`),
+  refuse: (id, error) => messageOf(JSON.stringify({ id, error }))
 }
 
-/** What is a ping from the server, and its answer from the client. */
-export const PING = '{}'
+function commandOf (line: string): Command | string {
+  const refusal = depthRefusal(line)
+  if (refusal !== undefined) return refusal
+  try {
+    const command = JSON.parse(line) as Record<string, unknown> | null
+    return typeof command === 'object' && command !== null ? commandIn(command) : 'a command is an object'
+  } catch {
+    return 'it is not JSON'
+  }
+}
 
-/** A publication as JSON. JSON has no bytes: they are base64. */
-export function publicationText (publication: Publication): string {
+function resultText ({ subs, publications, presence, ...rest }: Result): string {
+  const fields = [JSON.stringify(rest).slice(1, -1)]
+  if (subs) fields.push(`"subs":{${Object.entries(subs).map(([channel, sub]) => `${JSON.stringify(channel)}:${resultText(sub)}`).join(',')}}`)
+  if (publications) fields.push(`"publications":[${publications.map(publicationText).join(',')}]`)
+  if (presence) fields.push(`"presence":${JSON.stringify(Object.fromEntries(presence.map((member) => [member.client, clientInfo(member)])))}`)
+  return `{${fields.filter(Boolean).join(',')}}`
+}
+
+// JSON has no bytes: they are base64.
+function publicationText (publication: Publication): string {
   const { kind, data } = publication
-  return `{"data":${kind === 'binary' ? JSON.stringify(data.toString('base64')) : valueText(publication)}${restText(publication)}}`
-}
-
-/** The JSON of text or JSON that was published: text that can be read as JSON is JSON, and a string otherwise. Without line breaks, which stand between messages. */
-export function valueText ({ kind, data }: Publication): string {
-  const text = data.toString()
-  return kind === 'json' || isJson(text) ? text.replace(/[\r\n]+/g, '') : JSON.stringify(text)
-}
-
-/** The fields of a publication beside its data, each after a comma. */
-export function restText ({ from, by, position, tags }: Publication): string {
-  const info = by ?? (from === undefined ? undefined : { client: from, user: '' })
-  return `${info ? `,"info":${JSON.stringify(clientInfo(info))}` : ''}${position ? `,"offset":${position.offset}` : ''}${tags ? `,"tags":${JSON.stringify(tags)}` : ''}`
-}
-
-/** What others may see of a client, in the names of the protocol. */
-export function clientInfo ({ user, client, info, channelInfo }: Member): object {
-  return { user, client, conn_info: info, chan_info: channelInfo }
+  return `{"data":${kind === 'binary' ? `"${data.toString('base64')}"` : valueText(publication)}${restText(publication)}}`
 }
 
 function push (channel: string, kind: string, text: string): Message {
-  return { data: Buffer.from(`{"push":{"channel":${JSON.stringify(channel)},"${kind}":${text}}}`), binary: false }
+  return messageOf(`{"push":{"channel":${JSON.stringify(channel)},"${kind}":${text}}}`)
 }
 
-function isJson (text: string): boolean {
-  if (depthRefusal(text) !== undefined) return false
-  try {
-    JSON.parse(text)
-    return true
-  } catch {
-    return false
-  }
+function messageOf (text: string): Message {
+  return { data: Buffer.from(text), binary: false }
 }

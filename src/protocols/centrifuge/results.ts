@@ -2,7 +2,7 @@ import type { Connection } from '../../hub/connection.ts'
 import type { ConnectionManager } from '../../hub/connection-manager.ts'
 import type { Beginning } from '../../hub/joining.ts'
 import type { Position } from '../../hub/publication.ts'
-import { publicationText } from './json.ts'
+import type { Result } from './codec.ts'
 
 // Clients ask for a new token when their time is over. They are told a little less than they have, so that the new one
 // comes before the server, which gives nobody more, ends the connection.
@@ -14,30 +14,30 @@ const MOST_SPARE_S = 20
  *
  * @param expiresAt by the wall clock in milliseconds; never, if that is not given
  */
-export function expiryOf (expiresAt = Infinity): { expires?: true, ttl?: number } {
+export function expiryOf (expiresAt = Infinity): Result {
   if (expiresAt === Infinity) return {}
   const left = (expiresAt - Date.now()) / 1000
   return { expires: true, ttl: Math.max(1, Math.floor(left - Math.min(MOST_SPARE_S, left * SPARE_SHARE))) }
 }
 
 /**
- * Writes how a channel begins for somebody who is put into it, or has asked for it.
+ * How a channel begins for somebody who is put into it, or has asked for it.
  *
  * @param since where it says that it was
  */
-export function subscriptionText (connections: ConnectionManager, { peer }: Connection, channel: string, beginning: Beginning | undefined, since: Position | undefined): string {
+export function subscriptionResult (connections: ConnectionManager, { peer }: Connection, channel: string, beginning: Beginning | undefined, since: Position | undefined): Result {
   const grant = peer.grants?.get(channel)
   const expiry = grant?.single ? expiryOf(grant.expiresAt) : {}
-  if (!beginning) return JSON.stringify({ ...expiry, ...since && { was_recovering: true } })
+  if (!beginning) return { ...expiry, ...since && { was_recovering: true } }
   const { position: { epoch, offset }, recovered, publications } = beginning
-  const text = JSON.stringify({
+  return {
     ...expiry,
     ...connections.mayRead(peer, channel) && { recoverable: true },
     positioned: true,
     epoch,
     // Clients count on from where they were with each publication.
     offset: recovered ? since?.offset ?? 0 : offset,
-    ...since && { was_recovering: true, recovered }
-  })
-  return publications.length > 0 ? `${text.slice(0, -1)},"publications":[${publications.map(publicationText).join(',')}]}` : text
+    ...since && { was_recovering: true, recovered },
+    ...publications.length > 0 && { publications }
+  }
 }

@@ -6,27 +6,31 @@ import type { ConnectionManager } from '../../hub/connection-manager.ts'
 import type { Connection, Peer } from '../../hub/connection.ts'
 import type { Position } from '../../hub/publication.ts'
 import { closeFor } from '../../hub/refusal.ts'
-import { replyErrorOf, replyErrorTable, type FaultLog } from '../../reply-errors.ts'
+import { ReplyError, replyErrorOf, replyErrorTable, type FaultLog } from '../../reply-errors.ts'
+import type { Message } from '../protocol.ts'
 import { answers, type Answer } from './answers.ts'
-import { commandIn, type Command, type Params } from './commands.ts'
+import type { Codec, Result } from './codec.ts'
+import type { Command, CommandName, Params } from './commands.ts'
 import { Disconnect } from './disconnect.ts'
-import { PING } from './json.ts'
-import { expiryOf, subscriptionText } from './results.ts'
+import { expiryOf, subscriptionResult } from './results.ts'
 
 /** What sessions need of those who own them. */
 export interface SessionParts {
   readonly connections: ConnectionManager
   readonly tokens: TokenVerifier
   readonly log: FaultLog
+  readonly codec: Codec
   /** What clients are told the server is. */
   readonly version: string
   /** How often clients are pinged in a way that they answer with a command, in seconds; 0: not in this way. */
   readonly pingInterval: number
-  /** Makes a message of a text. */
-  readonly messageOf: (text: string) => Buffer
+  /** What one reply may have, in bytes. */
+  readonly maxReplyBytes: number
+  /** Makes a message ready for the transport. */
+  readonly bytesOf: (message: Message) => Buffer
 }
 
-/** What one client of the Centrifuge protocol says and is answered, in JSON: https://centrifugal.dev/docs/transports/client_protocol */
+/** What one client of the Centrifuge protocol says and is answered: https://centrifugal.dev/docs/transports/client_protocol */
 export class Session {
   readonly connection: Connection
   readonly parts: SessionParts
@@ -34,9 +38,9 @@ export class Session {
   /** Until they are needed no more. */
   #headers: IncomingHttpHeaders
   #phase: 'new' | 'connecting' | 'connected' = 'new'
-  #frames = 0
-  /** The frame whose `connect` was answered with an error. */
-  #failedFrame = 0
+  #messages = 0
+  /** Number of the message whose `connect` was answered with an error. */
+  #failedAt = 0
 
   /** @param peer who it is as far as its request says */
   constructor (connection: Connection, peer: Peer, headers: IncomingHttpHeaders, parts: SessionParts) {
@@ -46,24 +50,26 @@ export class Session {
     this.parts = parts
   }
 
-  /** Handles a message: one command in each line. */
-  receive (data: Buffer, binary: boolean): void {
-    const frame = ++this.#frames
-    const lines = binary ? [] : data.toString().split('\n').filter((line) => line.trim() !== '')
-    if (lines.length === 0) this.#end(new Disconnect(closeCodes.badRequest, 'a message holds commands in JSON, one in each line'))
-    for (const line of lines) {
-      if (line.trim() === PING) this.#pong()
-      else this.parts.connections.handle(this.connection, line.length, () => this.#act(line, frame))
+  /** Handles a message, which holds one command or several. */
+  receive (message: Message): void {
+    const { codec, connections } = this.parts
+    const at = ++this.#messages
+    const pieces = codec.split(message)
+    if (pieces.length === 0) this.#end(new Disconnect(closeCodes.badRequest, `a message holds commands in ${codec.name === 'json' ? 'JSON, one in each line' : 'Protobuf, each after its length'}`))
+    for (const piece of pieces) {
+      if (codec.isPong(piece)) this.#pong()
+      else connections.handle(this.connection, piece.length, () => this.#act(() => codec.read(piece), at))
     }
   }
 
   /** Answers a command. */
-  reply (id: number, name: Command['name'], result: string): void {
-    this.write(`{"id":${id},"${name}":${result}}`)
-  }
-
-  write (text: string): void {
-    if (this.connection.open) this.connection.transport.write(this.parts.messageOf(text))
+  reply (id: number, name: CommandName, result: Result): void {
+    const { codec, maxReplyBytes } = this.parts
+    const message = codec.reply(id, name, result)
+    const { length } = message.data
+    // It would be cut as slow for its own replies otherwise. What is recovered comes in pieces that are small enough.
+    if (length > maxReplyBytes && name !== 'subscribe') this.refuse(id, new ReplyError(106, `The reply would have ${length} bytes, and may have ${maxReplyBytes} (MAX_BUFFERED_BYTES): ask for less at once`))
+    else this.#write(message)
   }
 
   /** Answers a command with what went wrong, or ends the session for it. */
@@ -74,7 +80,12 @@ export class Session {
     const { code, message, temporary } = replyErrorOf(error, this.parts.log)
     // Why the broker is away is not for clients to read.
     const shown = ours === 'FANFARE_UNAVAILABLE' ? replyErrorTable[100][0] : message
-    this.write(JSON.stringify({ id, error: { code, message: shown, ...temporary && { temporary } } }))
+    this.#write(this.parts.codec.refuse(id, { code, message: shown, ...temporary && { temporary } }))
+  }
+
+  /** When the connection ends unless its client brings a new token. */
+  get expiry (): Result {
+    return this.parts.connections.renewsByItself ? {} : expiryOf(this.connection.peer.expiresAt)
   }
 
   // Only who was asked may answer: https://centrifugal.dev/docs/transports/client_protocol#ping-pong
@@ -84,14 +95,14 @@ export class Session {
     else this.#end(new Disconnect(closeCodes.badRequest, 'a pong without a ping'))
   }
 
-  #act (line: string, frame: number): Promise<void> | undefined {
-    if (this.#failedFrame > 0) {
-      if (frame > this.#failedFrame) this.#end(new Disconnect(closeCodes.badRequest, 'the connect command was refused'))
+  #act (read: () => Command | string, at: number): Promise<void> | undefined {
+    if (this.#failedAt > 0) {
+      if (at > this.#failedAt) this.#end(new Disconnect(closeCodes.badRequest, 'the connect command was refused'))
       return
     }
-    const command = commandIn(line)
+    const command = read()
     if (typeof command === 'string') this.#end(new Disconnect(closeCodes.badRequest, command))
-    else if (command.name === 'connect') return this.#connect(command.id, command.params, frame)
+    else if (command.name === 'connect') return this.#connect(command.id, command.params, at)
     else if (this.#phase !== 'connected') this.#end(new Disconnect(closeCodes.badRequest, 'connect comes first'))
     // What a client has sent before it left is published all the same.
     else if (this.connection.open || command.name === 'publish') return this.#answer(command)
@@ -106,7 +117,7 @@ export class Session {
     }
   }
 
-  #connect (id: number, params: Params<'connect'>, frame: number): Promise<void> | undefined {
+  #connect (id: number, params: Params<'connect'>, at: number): Promise<void> | undefined {
     if (this.#phase !== 'new') {
       this.#end(new Disconnect(closeCodes.badRequest, 'connected already'))
       return
@@ -118,7 +129,7 @@ export class Session {
         this.#end(new Disconnect(known, (error as Error).message))
         return
       }
-      this.#failedFrame = frame
+      this.#failedAt = at
       this.refuse(id, error)
     })
   }
@@ -133,15 +144,19 @@ export class Session {
     await connections.identify(connection, { ...this.#peer, ...identity }, wish, since, (beginnings) => {
       this.#phase = 'connected'
       this.#headers = {}
-      const found = Array.from(beginnings, ([channel, beginning]) => `${JSON.stringify(channel)}:${subscriptionText(connections, connection, channel, beginning, since.get(channel))}`)
-      const result = JSON.stringify({ client: connection.id, version: server, ...this.expiry, ...pingInterval > 0 && { ping: Math.ceil(pingInterval), pong: true } })
-      this.reply(id, 'connect', found.length > 0 ? `${result.slice(0, -1)},"subs":{${found.join(',')}}}` : result)
+      const found = Array.from(beginnings, ([channel, beginning]) => [channel, subscriptionResult(connections, connection, channel, beginning, since.get(channel))] as const)
+      this.#write(this.parts.codec.reply(id, 'connect', {
+        client: connection.id,
+        version: server,
+        ...this.expiry,
+        ...pingInterval > 0 && { ping: Math.ceil(pingInterval), pong: true },
+        ...found.length > 0 && { subs: Object.fromEntries(found) }
+      }))
     })
   }
 
-  /** When the connection ends unless its client brings a new token. */
-  get expiry (): object {
-    return this.parts.connections.renewsByItself ? {} : expiryOf(this.connection.peer.expiresAt)
+  #write (message: Message): void {
+    if (this.connection.open) this.connection.transport.write(this.parts.bytesOf(message))
   }
 
   #end (disconnect: Disconnect): void {

@@ -91,6 +91,15 @@ t.test('presence and history are those of the server API', async (t) => {
   t.match(await client.ask({ history: { channel: 'a', reverse: true, since: { offset: 0 } } }), { error: { code: 107 } })
 })
 
+t.test('a reply that would be too much at once is refused, and the connection goes on', async (t) => {
+  const { app, wsUrl } = await start(t, { maxBufferedBytes: 200_000 })
+  for (let count = 0; count < 10; count++) await app.connections.publish('a', 'x'.repeat(20_000))
+  app.connections.rpc('much', () => 'x'.repeat(150_000))
+  const client = await greet(t, wsUrl)
+  for (const command of [{ history: { channel: 'a', limit: -1 } }, { rpc: { method: 'much' } }]) t.match(await client.ask(command), { error: { code: 106, message: /ask for less at once/ } })
+  t.equal((await client.ask({ history: { channel: 'a', limit: 4 } })).history.publications.length, 4)
+})
+
 t.test('functions are called, by clients too, and their errors keep their codes', async (t) => {
   const { app, wsUrl } = await startSecure(t)
   app.connections.rpc('whoami', (data, caller) => ({ data, user: caller?.user, protocol: caller?.protocol }))
@@ -195,11 +204,13 @@ t.test('pings are commands; who does not answer is closed with 3012', async (t) 
   client.connect()
   await client.ready()
   const silent = await greet(t, wsUrl)
+  silent.answers = false
   t.match(silent.greeting, { connect: { ping: 1, pong: true } })
   t.match(await silent.closed(), { code: 3012 })
   t.match(silent.told.at(-1), {})
   t.equal(cuts, 0, 'the official client answers')
   const eager = await greet(t, wsUrl)
+  eager.answers = false
   await eager.finds(({ texts }) => texts.includes('{}') || undefined)
   eager.ws.send('{}\n{}')
   t.match(await eager.closed(), { code: 3501, reason: /a pong without a ping/ })

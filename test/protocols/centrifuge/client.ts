@@ -19,9 +19,16 @@ export class Speaker extends Client {
   #read = 0
   #id = 0
 
+  /** Whether it answers pings. */
+  answers = true
+
   constructor (url: string, options: ClientOptions = {}) {
     super(url, options)
     this.#closed = super.closed()
+    this.ws.on('message', (data: Buffer, binary) => {
+      const isPing = binary ? data.length === 1 && data[0] === 0 : String(data) === '{}'
+      if (isPing && this.answers) this.ws.send(data, { binary })
+    })
   }
 
   override async closed (): Promise<{ code: number, reason: string }> {

@@ -128,13 +128,6 @@ t.test('limits hold before the upgrade, also for who has not said who it is', as
   t.match(await refusal(addressOf(wsUrl), { origin: 'https://example.com' }), { status: 403, body: /FANFARE_ORIGIN_REFUSED/ })
 })
 
-t.test('Protobuf is refused before the upgrade', async (t) => {
-  const { wsUrl } = await start(t)
-  for (const [query, protocols] of [['?format=protobuf', []], ['?cf_protocol=protobuf', []], ['', ['centrifuge-protobuf']]] as const) {
-    t.match(await refusal(addressOf(wsUrl) + query, {}, [...protocols]), { status: 400, body: /FANFARE_NO_PROTOBUF/ })
-  }
-})
-
 t.test('who is there when the server stops gets 1012', async (t) => {
   const { app, wsUrl } = await start(t)
   const client = await greet(t, wsUrl)

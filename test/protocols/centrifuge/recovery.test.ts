@@ -55,9 +55,9 @@ t.test('who may not read a history cannot come back to it', async (t) => {
 })
 
 // With a history of one publication nothing that was missed while joining could be fetched later.
-for (const historySize of [1, 100]) {
-  t.test(`joining and leaving while publishing goes on, with a history of ${historySize}: nothing missed, nothing twice`, async (t) => {
-    const { app, wsUrl } = await start(t, { historySize })
+for (const [broker, historySize] of [['memory', 1], ['memory', 100], ['Redis', 100]] as const) {
+  t.test(`joining and leaving while publishing goes on, with ${broker} and a history of ${historySize}: nothing missed, nothing twice`, async (t) => {
+    const { app, wsUrl } = await start(t, { historySize, ...broker === 'Redis' && { redisUrl: (await startRedis(t)).url } })
     const clients = await Promise.all(Array.from({ length: 10 }, () => greet(t, wsUrl)))
     const load = { goesOn: true }
     const published = (async () => {
@@ -90,7 +90,6 @@ for (const historySize of [1, 100]) {
 t.test('SLOW_RECEIVER drop: who was too slow is told that its subscription has lost something, and recovers all of it', async (t) => {
   const { app, wsUrl } = await start(t, { channels: [{ match: 'a', slowReceiver: 'drop', historySize: 1000 }], maxBufferedBytes: 65_536 })
   const client = await greet(t, wsUrl, {}, { perMessageDeflate: false })
-  client.ws.on('message', (data) => { if (String(data) === '{}') client.ws.send('{}') })
   await client.ask({ subscribe: { channel: 'a' } })
   client.ws.pause()
   const filler = 'x'.repeat(60_000)

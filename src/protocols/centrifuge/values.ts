@@ -1,0 +1,31 @@
+import type { Member } from '../../brokers/broker.ts'
+import type { Publication } from '../../hub/publication.ts'
+import { depthRefusal } from '../../json-depth.ts'
+
+/** The JSON of what was published as text or JSON: text that can be read as JSON is JSON, and a string otherwise. Without line breaks, which stand between messages. */
+export function valueText ({ kind, data }: Publication): string {
+  const text = data.toString()
+  return kind === 'json' || isJson(text) ? text.replace(/[\r\n]+/g, '') : JSON.stringify(text)
+}
+
+/** The fields of a publication beside its data, each after a comma. */
+export function restText ({ from, by, position, tags }: Publication): string {
+  const info = by ?? (from === undefined ? undefined : { client: from, user: '' })
+  return `${info ? `,"info":${JSON.stringify(clientInfo(info))}` : ''}${position ? `,"offset":${position.offset}` : ''}${tags ? `,"tags":${JSON.stringify(tags)}` : ''}`
+}
+
+/** What others may see of a client, in the names of the protocol. */
+export function clientInfo ({ user, client, info, channelInfo }: Member): object {
+  return { user, client, conn_info: info, chan_info: channelInfo }
+}
+
+/** Whether a text can be read as JSON, and is not nested too deep for that. */
+export function isJson (text: string): boolean {
+  if (depthRefusal(text) !== undefined) return false
+  try {
+    JSON.parse(text)
+    return true
+  } catch {
+    return false
+  }
+}
