@@ -1,7 +1,7 @@
-import { createRequire } from 'node:module'
 import { hostname } from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
+import { version } from '../src/about.ts'
 import { MemoryBroker } from '../src/brokers/memory.ts'
 import { RedisBroker } from '../src/brokers/redis.ts'
 import { channelRulesOf } from '../src/channel-rules.ts'
@@ -11,8 +11,6 @@ import { openPermissions, securePermissions } from '../src/hub/permissions.ts'
 import { connectionsByFileLimit } from '../src/open-files.ts'
 
 export type { ConnectionManager } from '../src/hub/connection-manager.ts'
-
-const { version } = createRequire(import.meta.url)('fanfare/package.json') as { version: string }
 
 declare module 'fastify' {
   interface FastifyInstance {

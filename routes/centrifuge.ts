@@ -1,7 +1,7 @@
-import { createRequire } from 'node:module'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
+import { version } from '../src/about.ts'
 import { PROTOBUF_SUBPROTOCOL } from '../src/auth/token-of-request.ts'
 import type { PluginSettings } from '../src/config.ts'
 import type { Peer } from '../src/hub/connection.ts'
@@ -11,8 +11,6 @@ import { protobuf } from '../src/protocols/centrifuge/protobuf.ts'
 import { Session } from '../src/protocols/centrifuge/session.ts'
 import { transportOf, WebSocketEncodings } from '../src/transports/websocket.ts'
 import { frameMessage } from '../src/transports/websocket-frames.ts'
-
-const { version } = createRequire(import.meta.url)('fanfare/package.json') as { version: string }
 
 const querystring = Type.Object({
   format: Type.Optional(Type.String()),

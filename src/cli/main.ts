@@ -1,11 +1,9 @@
 #!/usr/bin/env node
-import { createRequire } from 'node:module'
 import { Command } from 'commander'
+import { description, version } from '../about.ts'
 import { connectCommand } from './connect.ts'
 import { serveCommand } from './serve.ts'
 import { tokenCommand } from './token.ts'
-
-const { version, description } = createRequire(import.meta.url)('fanfare/package.json') as { version: string, description: string }
 
 await new Command('fanfare')
   .description(description)

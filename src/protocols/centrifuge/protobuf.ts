@@ -5,7 +5,7 @@ import type { Message } from '../protocol.ts'
 import type { Codec, Result } from './codec.ts'
 import { commandIn, commandNames, type Command } from './commands.ts'
 import { commandType, replyType } from './schema.ts'
-import { isJson } from './values.ts'
+import { isJson, publisherOf } from './values.ts'
 
 /** The protocol in Protobuf: a message holds commands, each after its length. */
 export const protobuf: Codec<Uint8Array> = {
@@ -71,8 +71,9 @@ function resultOf ({ subs, publications, presence, data, ...rest }: Result): obj
   }
 }
 
-function publicationOf ({ data, from, by, position, tags }: Publication): object {
-  const info = by ?? (from === undefined ? undefined : { client: from, user: '' })
+function publicationOf (publication: Publication): object {
+  const { data, position, tags } = publication
+  const info = publisherOf(publication)
   return { data, ...info && { info: infoOf(info) }, ...position && { offset: position.offset }, ...tags && { tags } }
 }
 

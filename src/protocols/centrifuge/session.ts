@@ -83,11 +83,6 @@ export class Session {
     this.#write(this.parts.codec.refuse(id, { code, message: shown, ...temporary && { temporary } }))
   }
 
-  /** When the connection ends unless its client brings a new token. */
-  get expiry (): Result {
-    return this.parts.connections.renewsByItself ? {} : expiryOf(this.connection.peer.expiresAt)
-  }
-
   // Only who was asked may answer: https://centrifugal.dev/docs/transports/client_protocol#ping-pong
   #pong (): void {
     const { connection, parts } = this
@@ -148,7 +143,7 @@ export class Session {
       this.#write(this.parts.codec.reply(id, 'connect', {
         client: connection.id,
         version: server,
-        ...this.expiry,
+        ...!connections.renewsByItself && expiryOf(connection.peer.expiresAt),
         ...pingInterval > 0 && { ping: Math.ceil(pingInterval), pong: true },
         ...found.length > 0 && { subs: Object.fromEntries(found) }
       }))

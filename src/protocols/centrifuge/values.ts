@@ -9,9 +9,15 @@ export function valueText ({ kind, data }: Publication): string {
 }
 
 /** The fields of a publication beside its data, each after a comma. */
-export function restText ({ from, by, position, tags }: Publication): string {
-  const info = by ?? (from === undefined ? undefined : { client: from, user: '' })
+export function restText (publication: Publication): string {
+  const { position, tags } = publication
+  const info = publisherOf(publication)
   return `${info ? `,"info":${JSON.stringify(clientInfo(info))}` : ''}${position ? `,"offset":${position.offset}` : ''}${tags ? `,"tags":${JSON.stringify(tags)}` : ''}`
+}
+
+/** Who published something, if that was a client. */
+export function publisherOf ({ from, by }: Publication): Member | undefined {
+  return by ?? (from === undefined ? undefined : { client: from, user: '' })
 }
 
 /** What others may see of a client, in the names of the protocol. */
