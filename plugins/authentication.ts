@@ -143,7 +143,7 @@ function known ({ address, transport }: Peer, { user, info, meta, grants, expire
 
 function transportOf (request: FastifyRequest): Peer['transport'] {
   if (request.ws) return 'websocket'
-  return request.routeOptions.config?.connects ? 'sse' : 'http'
+  return request.routeOptions.config?.connects ?? 'http'
 }
 
 // Says with which scheme to come back (RFC 9110 section 11.6.1).

@@ -7,15 +7,15 @@ import { fanfareError } from '../src/errors.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Whether a request to the route becomes a connection, as an upgrade does. */
-    connects?: boolean
+    /** What a request to the route becomes, where it becomes a connection, as an upgrade does. */
+    connects?: 'sse' | 'http_stream'
   }
 }
 
 /** Refuses attempts to connect before any work is done for them: too many from one address, or while the node is overloaded. */
 async function connectRate (app: FastifyInstance, { connectRate, maxEventLoopDelay }: PluginSettings): Promise<void> {
-  const connects = ({ headers, routeOptions }: { headers: { upgrade?: string }, routeOptions: { config?: { connects?: boolean } } }): boolean =>
-    headers.upgrade !== undefined || routeOptions.config?.connects === true
+  const connects = ({ headers, routeOptions }: { headers: { upgrade?: string }, routeOptions: { config?: { connects?: string } } }): boolean =>
+    headers.upgrade !== undefined || routeOptions.config?.connects !== undefined
 
   if (connectRate > 0) {
     await app.register(rateLimit, { global: false, max: connectRate, timeWindow: '1 minute' })

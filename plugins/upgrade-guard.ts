@@ -6,8 +6,8 @@ import { originGuard } from '../src/auth/origin.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
-    /** Whether the route takes WebSockets. */
-    takesWebSocket?: boolean
+    /** Whether the route takes WebSockets: besides other requests, or `only` them. */
+    takesWebSocket?: true | 'only'
   }
 }
 
@@ -20,11 +20,15 @@ async function upgradeGuard (app: FastifyInstance, { allowedOrigins }: PluginSet
   if (allowedOrigins.includes('*')) app.log.warn('ALLOWED_ORIGINS holds *: pages of any site may connect')
 
   app.addHook('onRoute', (route) => {
-    if (route.websocket || route.wsHandler) route.config = { ...route.config, takesWebSocket: true }
+    if (route.websocket || route.wsHandler) route.config = { ...route.config, takesWebSocket: route.websocket ? 'only' : true }
   })
 
   // With a callback: a promise for each request would cost more than the checks.
-  app.addHook('onRequest', (request, _reply, done) => done(request.ws ? refusalOf(request) : undefined))
+  app.addHook('onRequest', (request, _reply, done) => {
+    // Before it is asked who that is, and whether they may connect.
+    if (!request.ws && request.routeOptions.config?.takesWebSocket === 'only') done(fanfareError('FANFARE_ONLY_WEBSOCKET', request.url.split('?')[0]))
+    else done(request.ws ? refusalOf(request) : undefined)
+  })
 
   function refusalOf (request: FastifyRequest): FanfareError | undefined {
     // @fastify/websocket would answer 101 on any GET route, and then close.

@@ -1,4 +1,4 @@
-import { once } from 'node:events'
+import type { Server } from 'node:http'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -7,6 +7,7 @@ import { chooseSubprotocol } from '../src/auth/token-of-request.ts'
 import { closeCodes } from '../src/close-codes.ts'
 import type { PluginSettings } from '../src/config.ts'
 import { cutHalfFrames } from '../src/transports/half-frames.ts'
+import { answerUpgrades } from '../src/transports/upgrades.ts'
 import { guardReceivers } from '../src/transports/receiver-guard.ts'
 
 // A peer gets this long to answer our close frame before its socket is destroyed.
@@ -28,7 +29,7 @@ async function webSockets (app: FastifyInstance, settings: PluginSettings): Prom
     clearInterval(looking)
     const deadline = setTimeout(() => { for (const client of app.websocketServer.clients) client.terminate() }, drainTimeout * 1000)
     // Without a listener Node treats an upgrade as an ordinary request, which Fastify answers with 503 now.
-    app.server.removeAllListeners('upgrade')
+    app.server.off('upgrade', onUpgrade)
     await app.connections.drain(drainTimeout)
     await Promise.all(Array.from(app.websocketServer.clients, closed))
     clearTimeout(deadline)
@@ -45,17 +46,22 @@ async function webSockets (app: FastifyInstance, settings: PluginSettings): Prom
     perMessageDeflate: compression && { threshold, serverNoContextTakeover: true, clientNoContextTakeover: true }
   }
   guardReceivers()
+  const before = app.server.listeners('upgrade')
   await app.register(websocket, {
     options,
     preClose: (done) => { stop().then(() => done(), done) }
   })
+  const [answer] = app.server.listeners('upgrade').filter((listener) => !before.includes(listener)) as [Parameters<typeof answerUpgrades>[1]]
+  const onUpgrade = answerUpgrades(app.server as Server, answer)
+  app.server.off('upgrade', answer).on('upgrade', onUpgrade)
   const looking = cutHalfFrames(app.websocketServer.clients)
 }
 
 // A WebSocket of a route that is not ours has nobody else to close it.
 async function closed (client: WebSocket): Promise<void> {
   if (client.readyState === client.OPEN) client.close(closeCodes.restart.code, closeCodes.restart.reason)
-  if (client.readyState !== client.CLOSED) await once(client, 'close')
+  // `once` of node:events would reject when the client sends something wrong.
+  if (client.readyState !== client.CLOSED) await new Promise((resolve) => client.once('close', resolve))
 }
 
 export default fp(webSockets, { name: 'websocket', dependencies: ['connections'] })

@@ -1,14 +1,13 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
-import { version } from '../src/about.ts'
-import { PROTOBUF_SUBPROTOCOL } from '../src/auth/token-of-request.ts'
+import { PROTOBUF_SUBPROTOCOL, SUBPROTOCOL } from '../src/auth/token-of-request.ts'
 import type { PluginSettings } from '../src/config.ts'
 import type { Peer } from '../src/hub/connection.ts'
 import type { Codec } from '../src/protocols/centrifuge/codec.ts'
 import { json } from '../src/protocols/centrifuge/json.ts'
 import { protobuf } from '../src/protocols/centrifuge/protobuf.ts'
-import { Session } from '../src/protocols/centrifuge/session.ts'
+import { Session, sessionParts } from '../src/protocols/centrifuge/session.ts'
 import { transportOf, WebSocketEncodings } from '../src/transports/websocket.ts'
 import { frameMessage } from '../src/transports/websocket-frames.ts'
 
@@ -21,12 +20,12 @@ const querystring = Type.Object({
 type Request = FastifyRequest<{ Querystring: Static<typeof querystring> }>
 
 /** `/connection/websocket`: the Centrifuge client protocol, which client libraries of many languages speak. */
-const centrifuge: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { compressionThreshold, pingInterval, maxBufferedBytes }) => {
-  const { connections, tokens, log } = app
-  const shared = { connections, tokens, log, version: `fanfare ${version}`, pingInterval, maxReplyBytes: maxBufferedBytes / 2, bytesOf: frameMessage }
+const centrifuge: FastifyPluginAsyncTypebox<PluginSettings> = async (app, settings) => {
+  const { connections } = app
+  const shared = { ...sessionParts(app, settings), bytesOf: frameMessage }
   const speaking = (codec: Codec) => ({
     codec,
-    encodings: new WebSocketEncodings(codec.protocol, compressionThreshold),
+    encodings: new WebSocketEncodings(codec.protocol, settings.compressionThreshold),
     // Static, as every connection gets the same.
     ping: frameMessage(codec.ping),
     parts: { ...shared, codec },
@@ -41,7 +40,7 @@ const centrifuge: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { comp
     preHandler: (request, _reply, done) => done(connections.refusalOf(request.peer as Peer, []))
   }, (socket, request) => {
     const { headers, peer, query: { cf_ws_frame_ping_pong: byFrames } } = request
-    const { codec, encodings, ping, parts, partsWithFramePings } = wantsProtobuf(request) ? inProtobuf : inJson
+    const { codec, encodings, ping, parts, partsWithFramePings } = wantsProtobuf(request, socket.protocol) ? inProtobuf : inJson
     const from = { ...peer as Peer, protocol: codec.name }
     const { address, transport, protocol } = from
     const encoding = encodings.for(socket, headers['sec-websocket-extensions'])
@@ -53,8 +52,10 @@ const centrifuge: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { comp
   })
 }
 
-function wantsProtobuf ({ headers, query: { format, cf_protocol: protocol } }: Request): boolean {
-  return format === 'protobuf' || protocol === 'protobuf' || (headers['sec-websocket-protocol'] ?? '').split(',').some((name) => name.trim() === PROTOBUF_SUBPROTOCOL)
+function wantsProtobuf ({ headers, query: { format, cf_protocol: protocol } }: Request, chosen: string): boolean {
+  if (format === 'protobuf' || protocol === 'protobuf' || chosen === PROTOBUF_SUBPROTOCOL) return true
+  // Beside a token another one is chosen.
+  return chosen === SUBPROTOCOL && (headers['sec-websocket-protocol'] ?? '').split(',').some((name) => name.trim() === PROTOBUF_SUBPROTOCOL)
 }
 
 export default centrifuge

@@ -1,29 +1,19 @@
-import type { OutgoingHttpHeaders } from 'node:http'
-import type { Writable } from 'node:stream'
-import { setTimeout as wait } from 'node:timers/promises'
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
-import { originGuard } from '../src/auth/origin.ts'
 import type { PluginSettings } from '../src/config.ts'
 import { fanfareError } from '../src/errors.ts'
 import type { Admission } from '../src/hub/access-api.ts'
-import type { Connection } from '../src/hub/connection.ts'
 import type { ConnectionManager } from '../src/hub/connection-manager.ts'
 import type { Position } from '../src/hub/publication.ts'
-import { beginStream, SseTransport } from '../src/transports/sse.ts'
-import { NOWHERE, opening, parsePositions, POSITION_BYTES, SseEncoding, SseEncodingForSeveral } from '../src/transports/sse-encoding.ts'
+import { HttpStreamTransport } from '../src/transports/http-stream.ts'
+import { NOWHERE, opening, parsePositions, POSITION_BYTES, SseEncoding, SseEncodingForSeveral, sseWords } from '../src/transports/sse-encoding.ts'
 
 // nginx takes 8 KiB for one header, and Node 16 KiB for all of them and the URL, which holds the names too.
 const MAX_ID_BYTES = 7500
 // Clients that were cut together do not come back together.
 const RETRY_MS = 2000
 const RETRY_SPREAD_MS = 2000
-// What a stopping node gives those that it has closed, beyond the drain, to take their last bytes. The back end of the
-// callbacks gets 1 s after that, and the process ends 1.5 s after the drain.
-const LAST_BYTES_MS = 400
-// What is noted for a client that has gone: there is no goodbye (the code that a WebSocket has for that).
-const GONE = 1006
 
 const HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
@@ -56,29 +46,16 @@ declare module 'fastify' {
 }
 
 /** `/sse`: what is published to a channel, as server-sent events. */
-const sse: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { allowedOrigins, maxChannels }) => {
+const sse: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { maxChannels }) => {
   const { connections } = app
-  const originRefusal = originGuard(allowedOrigins)
   const encodings = { fresh: new SseEncoding(false), resuming: new SseEncoding(true) }
-  const streams = new Set<Writable>()
   app.decorateRequest('sseBeginning', null)
-
-  // The connections have been closed by now; the last events may still be on their way.
-  app.addHook('preClose', async () => {
-    await Promise.race([Promise.all(Array.from(streams, closed)), wait(LAST_BYTES_MS, undefined, { ref: false })])
-    for (const stream of streams) stream.destroy()
-  })
 
   app.get('/sse', {
     exposeHeadRoute: false,
     schema: { querystring },
-    onRequest: (request, reply, done) => {
-      const { origin } = request.headers
-      const refusal = originRefusal(request)
-      if (origin !== undefined && !refusal) reply.headers({ 'access-control-allow-origin': origin, vary: 'Origin' })
-      done(refusal)
-    },
-    config: { connects: true },
+    onRequest: app.crossOrigin,
+    config: { connects: 'sse' },
     preValidation: app.identify,
     preHandler: [
       app.admit(({ query: { channel, history } }: FastifyRequest<{ Querystring: Query }>) => ({ channel, history: history > 0 })),
@@ -96,33 +73,16 @@ const sse: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { allowedOrig
     const admission = request.admission as Admission
     const { channels } = admission
     const { positions, resumed } = request.sseBeginning as Beginning
-    // It would be the socket of another answer.
-    if (!reply.raw.socket) throw fanfareError('FANFARE_PIPELINED')
-    reply.headers(HEADERS).hijack()
-    if (request.raw.socket.destroyed) return
     const retryMs = Math.round(RETRY_MS + Math.random() * RETRY_SPREAD_MS)
-    const stream = beginStream(reply.raw, reply.getHeaders() as OutgoingHttpHeaders, opening(channels, retryMs, positions))
+    const stream = app.beginStream(request, reply, HEADERS, opening(channels, retryMs, positions))
+    if (!stream) return
     const shared = resumed.size > 0 ? encodings.resuming : encodings.fresh
     const encoding = channels.length === 1 ? shared : new SseEncodingForSeveral(positions, resumed)
-    const connection = connections.open(new SseTransport(stream), encoding, admission, { positions, last: request.query.history })
-    follow(stream, connection)
+    // Without a history nobody can go on from a position: who is new hears what comes from now on.
+    const begun = new Map(Array.from(positions).filter(([channel]) => resumed.has(channel) || connections.keepsHistory(channel)))
+    const connection = connections.open(new HttpStreamTransport(stream, sseWords), encoding, admission, { positions: begun, last: request.query.history })
+    app.follow(stream, connection)
   })
-
-  // By itself, so that what it leaves behind holds nothing of the request.
-  function follow (stream: Writable, connection: Connection): void {
-    streams.add(stream)
-    // Half a connection is of no use to anybody.
-    stream.once('end', () => stream.destroy())
-    stream.once('close', () => {
-      streams.delete(stream)
-      connections.closed(connection, GONE)
-    })
-  }
-}
-
-// `once` of node:events would reject when a stream fails.
-async function closed (stream: Writable): Promise<void> {
-  await new Promise((resolve) => stream.on('close', resolve))
 }
 
 async function beginningOf (connections: ConnectionManager, channels: readonly string[], readable: readonly string[], id: string | undefined, history: number, maxChannels: number): Promise<Beginning> {

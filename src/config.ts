@@ -103,10 +103,12 @@ export function variableOf (setting: string): string {
  *
  * @throws {SettingError} naming the first option that is wrong, what it got and what it takes
  */
-export function pluginSettingsFrom ({ channels, ...options }: Partial<PluginOptions>): PluginOptions {
+export function pluginSettingsFrom ({ channels, prefix, ...options }: Partial<PluginOptions> & { prefix?: string }): PluginOptions {
   for (const name of Object.keys(options)) {
-    if (!(name in serverSchema.properties) && name !== 'prefix') throw new SettingError(name, 'is not a setting of Fanfare')
+    if (!(name in serverSchema.properties)) throw new SettingError(name, 'is not a setting of Fanfare')
   }
+  // Fastify ignores it for a plugin that is not encapsulated, as this one, whose decorators are for the whole app.
+  if (prefix) throw new SettingError('prefix', `is not taken by Fanfare itself; register it in a context with one: app.register(async (app) => app.register(fanfare), { prefix: ${JSON.stringify(prefix)} })`)
   return { ...validate(pluginSchema, defined(options), (name) => name) as PluginSettings, ...channels && { channels } }
 }
 

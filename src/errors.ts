@@ -1,3 +1,4 @@
+import { inspect } from 'node:util'
 import createError from '@fastify/error'
 
 /**
@@ -26,8 +27,13 @@ export const errorTable = {
   FANFARE_NOT_FOUND: [404, 'There is nothing at %s'],
   FANFARE_NO_METHOD: [404, 'There is no method %s'],
   FANFARE_NO_WEBSOCKET_HERE: [404, 'There is no WebSocket at %s; connect to /ws'],
+  FANFARE_ONLY_WEBSOCKET: [404, 'Only WebSockets are answered at %s'],
   FANFARE_TOO_MANY_CHANNELS: [400, 'A connection may be in %s channels at most (MAX_CHANNELS)'],
   FANFARE_LONG_CHANNELS: [400, 'The position in all channels of a stream must fit into %s bytes, and could take %s: ask for fewer channels, or shorter names'],
+  FANFARE_BAD_EMULATION: [400, 'Commands for a session come with session, node and data: %s'],
+  FANFARE_NO_NODE: [404, 'There is no node %s that answers; connect again'],
+  FANFARE_TOO_LARGE: [413, 'Commands may have %s bytes (MAX_MESSAGE_BYTES); got %s'],
+  FANFARE_HELD_BACK: [429, 'The session has sent more than it may; try again later'],
   FANFARE_PIPELINED: [400, 'A stream cannot be asked for while an answer is due on the same connection'],
   FANFARE_TOO_MANY_HEADERS: [431, 'A request may have %s headers at most'],
   FANFARE_TOO_MANY_FROM_ADDRESS: [429, 'Your address has all the connections that it may have (%s, MAX_CONNECTIONS_PER_IP)'],
@@ -63,3 +69,8 @@ export function fanfareError (code: ErrorCode, ...values: unknown[]): FanfareErr
 
 /** A setting with a value that it does not take; the message names both. */
 export class SettingError extends classes.FANFARE_BAD_SETTING {}
+
+/** What was thrown, as an error: anything can be, also nothing, and what cannot be made a string. */
+export function errorOf (thrown: unknown): Error {
+  return thrown instanceof Error ? thrown : new Error(typeof thrown === 'string' ? thrown : inspect(thrown))
+}

@@ -5,7 +5,7 @@ import fastify, { type FastifyReply, type FastifyServerOptions } from 'fastify'
 import { pino } from 'pino'
 import fanfare from './app.ts'
 import { isOpen, pluginSettings, serverSettingsFrom, type PluginSettings, type ServerSettings } from './config.ts'
-import { fanfareError, SettingError } from './errors.ts'
+import { errorOf, fanfareError, SettingError } from './errors.ts'
 import { keepHiddenClasses } from './hidden-classes.ts'
 import { RequestLog } from './request-log.ts'
 import { FAULT_SIGNALS, GROUP_SIGNALS, WorkerLife } from './worker.ts'
@@ -87,8 +87,8 @@ function loggerOptions ({ logLevel: level, workers }: ServerSettings): FastifySe
 }
 
 // What a client sent that is no HTTP may hold a token.
-function withoutPacket (error: Error): pino.SerializedError {
-  const { rawPacket, ...facts } = pino.stdSerializers.err(error)
+function withoutPacket (error: unknown): pino.SerializedError {
+  const { rawPacket, ...facts } = pino.stdSerializers.err(errorOf(error))
   return facts as pino.SerializedError
 }
 

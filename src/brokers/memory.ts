@@ -5,7 +5,7 @@ import type { Broker, BrokerListener, History, HistoryQuery, Member, PresenceCha
 import { newEpoch } from './epoch.ts'
 import { historyOf } from './history.ts'
 
-// How long the position of an idle channel is remembered, so that a client that comes back late is told what it missed
+// How long the position of an idle channel is remembered at least, so that a client that comes back late is told what it missed
 // or that it missed something; and of how many idle channels.
 const POSITION_TTL_MS = 3_600_000
 const MAX_POSITIONS = 100_000
@@ -13,6 +13,8 @@ const IDEMPOTENCY_TTL_MS = 300_000
 const MAX_IDEMPOTENCY_KEYS = 100_000
 // What a stored publication takes beside its data.
 const OVERHEAD_BYTES = 200
+// What a history takes beside its publications, and the name of its channel, which is kept several times.
+const HISTORY_BYTES = 700
 const SWEEP_MS = 10_000
 // How old the caches' idea of the time may be. With their default, 1 ms, nearly every publication starts two timers.
 const CLOCK_MS = 100
@@ -34,7 +36,11 @@ export class MemoryBroker implements Broker {
     ttlResolution: CLOCK_MS,
     updateAgeOnGet: true,
     // A channel that was forgotten begins anew, and must not look like the one before.
-    dispose: (_position, _channel, reason) => { if (reason !== 'set') this.#epoch = newEpoch() }
+    dispose: (_position, channel, reason) => {
+      if (reason === 'set') return
+      this.#epoch = newEpoch()
+      this.#histories.delete(channel)
+    }
   })
 
   readonly #histories: LRUCache<string, Stored>
@@ -47,7 +53,7 @@ export class MemoryBroker implements Broker {
 
   /** @param maxHistoryBytes that the histories of all channels take; the idlest channels' give way */
   constructor (maxHistoryBytes: number) {
-    this.#histories = new LRUCache({ maxSize: maxHistoryBytes, ttlResolution: CLOCK_MS, sizeCalculation: ({ bytes }) => bytes })
+    this.#histories = new LRUCache({ maxSize: maxHistoryBytes, ttlResolution: CLOCK_MS, sizeCalculation: ({ bytes }) => HISTORY_BYTES + bytes })
     this.#sweep = setInterval(() => {
       this.#histories.purgeStale()
       this.#positions.purgeStale()
@@ -74,7 +80,7 @@ export class MemoryBroker implements Broker {
       this.#listener?.deliver(channel, [publication])
       return position
     }
-    const numbering = this.#positions.get(channel) ?? this.#begin(channel)
+    const numbering = this.#positions.get(channel) ?? this.#begin(channel, historyTtl)
     numbering.offset++
     const position = { epoch: numbering.epoch, offset: numbering.offset }
     if (key !== undefined) this.#published.set(key, position)
@@ -122,9 +128,9 @@ export class MemoryBroker implements Broker {
     return { epoch, offset }
   }
 
-  #begin (channel: string): Numbering {
+  #begin (channel: string, historyTtl: number): Numbering {
     const numbering = { epoch: this.#epoch, offset: 0 }
-    this.#positions.set(channel, numbering)
+    this.#positions.set(channel, numbering, { ttl: Math.max(POSITION_TTL_MS, historyTtl * 1000) })
     // A history of older offsets would be taken for one of this epoch.
     this.#histories.delete(channel)
     return numbering
@@ -137,7 +143,7 @@ export class MemoryBroker implements Broker {
     publications.push({ kind, data: Buffer.from(data), from, by, tags, position })
     stored.bytes += data.length + OVERHEAD_BYTES
     // A history that alone were too large the cache would forget as a whole.
-    while (publications.length > size || stored.bytes > this.#histories.maxSize) stored.bytes -= (publications.shift()?.data.length ?? 0) + OVERHEAD_BYTES
+    while (publications.length > size || HISTORY_BYTES + stored.bytes > this.#histories.maxSize) stored.bytes -= (publications.shift()?.data.length ?? 0) + OVERHEAD_BYTES
     if (publications.length > 0) this.#histories.set(channel, stored, { ttl: ttl * 1000 })
     else this.#histories.delete(channel)
   }

@@ -15,7 +15,7 @@ import { Outbox, type Outgoing } from './redis/outbox.ts'
 import { within } from './redis/within.ts'
 import { parseRedisUrl, type RedisPlace } from './redis-url.ts'
 
-// How long the position of an idle channel is remembered.
+// How long the position of an idle channel is remembered at least: as long as its history.
 const POSITION_TTL_SECONDS = 86_400
 const IDEMPOTENCY_TTL_SECONDS = 300
 // A channel that nobody is in any more is heard a little longer, as clients that were cut come back.
@@ -39,6 +39,7 @@ interface Followed { readonly feed: Feed, heard: boolean, linger: NodeJS.Timeout
 export class RedisBroker implements Broker {
   readonly name = 'Redis'
   readonly shared = true
+  readonly #log: Log
   readonly #availability: Availability
   readonly #sharded: RedisSettings['redisShardedPubsub']
   readonly #keys: Keys
@@ -56,6 +57,7 @@ export class RedisBroker implements Broker {
     this.#place = parseRedisUrl(redisUrl) as RedisPlace
     this.#keys = new Keys(redisPrefix, this.#place.db)
     this.#sharded = redisShardedPubsub
+    this.#log = log
     this.#availability = new Availability(log)
     // Of two calls to a cluster the first may be sent on to another server, and come second.
     const underWay = this.#place.kind === 'cluster' ? 1 : CALLS_UNDER_WAY
@@ -177,7 +179,7 @@ export class RedisBroker implements Broker {
     const kept = historyTtl > 0 ? historySize : 0
     const command = this.#isSharded ? 'SPUBLISH' : 'PUBLISH'
     const values: (string | number | Buffer)[] = [
-      newEpoch(), this.#link.serverTimeIn(timeoutMs), command, this.#keys.pubSub(channel), kept, Math.ceil(historyTtl), POSITION_TTL_SECONDS, IDEMPOTENCY_TTL_SECONDS
+      newEpoch(), this.#link.serverTimeIn(timeoutMs), command, this.#keys.pubSub(channel), kept, Math.ceil(historyTtl), Math.ceil(Math.max(POSITION_TTL_SECONDS, historyTtl)), IDEMPOTENCY_TTL_SECONDS
     ]
     for (const { bytes, options: { idempotencyKey, skipHistory } } of batch) {
       if (idempotencyKey !== undefined) keys.push(this.#keys.idempotency(channel, idempotencyKey))
@@ -195,9 +197,17 @@ export class RedisBroker implements Broker {
     return historyOf(decodeHistory(reply, reverse), query)
   }
 
+  // Anybody who may use this Redis can publish anything there, and a node of another version something else.
   #receive (name: string, message: Buffer): void {
-    if (name === this.#keys.control) this.#listener.control(message.toString())
-    else this.#feeds.get(this.#keys.channelOf(name))?.feed.receive(decodeHeard(message))
+    const feed = this.#feeds.get(this.#keys.channelOf(name))?.feed
+    try {
+      if (name === this.#keys.control) this.#listener.control(message.toString())
+      else feed?.receive(decodeHeard(message))
+    } catch (error) {
+      this.#log.warn(`What came from Redis in ${JSON.stringify(name)} was not written by this version of Fanfare: ${(error as Error).message}`)
+      feed?.doubt()
+      feed?.fetch().catch(() => {})
+    }
   }
 
   #heard (name: string): void {

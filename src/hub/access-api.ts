@@ -193,7 +193,11 @@ export class AccessApi extends ChannelApi {
   /** Why somebody may not publish, by the rules. */
   protected publishRefusal (connection: Connection, channel: string): Error | undefined {
     const { publish } = this.rules.of(channel).allow
-    if (publish !== 'everyone') return refusalBy(publish, 'publish', channel, connection.peer, connection.isIn(channel))
+    if (this.openToAll && publish === 'everyone') return
+    const { peer } = connection
+    const subscribed = connection.isIn(channel)
+    const deaf = subscribed || this.openToAll || !isRestricted(channel) ? undefined : this.#subscribeRefusal(peer, channel)
+    return deaf ?? refusalBy(publish, 'publish', channel, peer, subscribed)
   }
 
   /** Asks the hooks about a publication, and returns what is to be published. */
@@ -221,14 +225,12 @@ export class AccessApi extends ChannelApi {
     try {
       return await this.hooks.run(name, ...rest)
     } catch (error) {
-      throw this.#shown(name, error)
+      throw this.#shown(name, error as Refusal)
     }
   }
 
   // What a hook throws by mistake is not for clients to read.
-  #shown (name: HookName, thrown: unknown): Error {
-    // Anything can be thrown, also nothing.
-    const error: Refusal = thrown instanceof Error ? thrown : new Error(String(thrown))
+  #shown (name: HookName, error: Refusal): Error {
     if (error.closeCode === undefined && error.statusCode === undefined) {
       this.hooks.report(name, error)
       return fanfareError('FANFARE_REFUSED')

@@ -41,7 +41,14 @@ export interface ChannelRule extends Partial<Omit<ChannelBehaviour, 'allow'>> {
  * any other here.
  */
 export function matcherOf (glob: string): (name: string) => boolean {
-  return picomatch(glob, { bash: true, dot: true, nonegate: true })
+  const matches = picomatch(withoutPath(glob), { nonegate: true })
+  return (name) => matches(withoutPath(name))
+}
+
+// Globs are made for paths, in which `.`, `..` and `/` are not like other characters: a name that holds them could get past a
+// rule for all. So neither holds a `/` or begins with a dot here; names have no characters for private use, such as these.
+function withoutPath (text: string): string {
+  return `\ue000${text.replaceAll('/', '\ue001')}`
 }
 
 /** Which behaviour a channel has: the first rule that matches its name says so. */

@@ -21,6 +21,8 @@ export interface ChannelsParts {
   readonly maxBufferedBytes: number
   /** Closes a connection. */
   readonly close: (connection: Connection, close: Close) => void
+  /** Puts a connection into a channel, and tells it where that stands. */
+  readonly place: (connection: Connection, channel: string) => void
 }
 
 /** The channels of this node: who is in which, and how they come and go without missing or doubling anything. */
@@ -86,6 +88,7 @@ export class Channels {
 
   /** Lets a connection hear a channel: all that is published from now on. Nothing changes if it does already. */
   join (connection: Connection, name: string, echo: boolean): void {
+    if (!connection.open) return
     const channel = this.#open(name)
     if (connection.subscriptions.has(channel)) return
     connection.subscriptions.set(channel, channel.join(connection, echo))
@@ -100,7 +103,10 @@ export class Channels {
    */
   leave (connection: Connection, name: string): boolean {
     connection.placed?.delete(name)
-    const isComing = connection.joining?.delete(name) ?? false
+    dropGrant(connection, name)
+    const wasAsking = connection.asking === name
+    if (wasAsking) connection.asking = undefined
+    const isComing = connection.joining?.delete(name) ?? wasAsking
     const subscription = this.#subscriptionOf(connection, name)
     if (!subscription) return isComing
     this.#parts.fanOut.catchUp(subscription.channel, subscription)
@@ -115,7 +121,7 @@ export class Channels {
 
   /** Takes a connection out of a channel that it has no right to hear any more, or closes it where that cannot be told. */
   expel (connection: Connection, name: string): void {
-    this.#end(connection, name, endCodes.subscriptionExpired, closeCodes.subscriptionExpired)
+    if (connection.isIn(name)) this.#end(connection, name, endCodes.subscriptionExpired, closeCodes.subscriptionExpired)
   }
 
   /** Tells a subscriber that was too slow that it has missed so many publications. */
@@ -181,19 +187,21 @@ export class Channels {
     else if (!recovered) this.#end(connection, name, endCodes.insufficientState, closeCodes.insufficientState)
   }
 
-  // Who would not come back to the channel by itself has to come back as a whole.
+  // Who is in the channel by its token comes back to it only as a whole. Whom the server has put there it puts there anew.
   #end (connection: Connection, name: string, end: Close, close: Close): void {
-    if (!connection.encoding.encodeEnd || connection.placed?.has(name)) {
+    const isPlaced = connection.placed?.has(name) ?? false
+    if (!connection.encoding.encodeEnd || (isPlaced && connection.peer.grants?.has(name))) {
       this.#parts.close(connection, close)
       return
     }
     this.leave(connection, name)
     this.#tellEnd(connection, name, end)
+    if (isPlaced) this.#parts.place(connection, name)
   }
 
   #tellEnd (connection: Connection, name: string, end: Close): void {
     const bytes = connection.encoding.encodeEnd?.(name, end)
-    if (bytes && connection.open) connection.transport.write(bytes)
+    if (bytes && connection.open && connection.known) connection.transport.write(bytes)
   }
 
   #subscriptionOf (connection: Connection, name: string): Subscription | undefined {
@@ -232,4 +240,13 @@ export class Channels {
     this.#channels.delete(channel.name)
     this.#parts.broker.unsubscribe(channel.name)
   }
+}
+
+// What a token gave for one subscription ends with it.
+function dropGrant (connection: Connection, name: string): void {
+  const { peer } = connection
+  if (!peer.grants?.get(name)?.single) return
+  const grants = new Map(peer.grants)
+  grants.delete(name)
+  connection.peer = { ...peer, grants }
 }

@@ -1,4 +1,5 @@
-import { fanfareError } from '../errors.ts'
+import { closeCodes } from '../close-codes.ts'
+import { fanfareError, type FanfareError } from '../errors.ts'
 import type { Admission, Wish } from './access-api.ts'
 import type { Channels } from './channels.ts'
 import { ClusterApi, type Renewal } from './cluster-api.ts'
@@ -27,6 +28,8 @@ export interface SubscribeWish {
 export abstract class ClientApi extends ClusterApi {
   protected abstract readonly log: Log
   protected abstract readonly maxChannels: number
+  /** What the channels of one connection may begin with, in bytes. */
+  protected abstract readonly maxBeginningBytes: number
   protected abstract readonly table: Channels
   protected abstract readonly inbox: Inbox
   protected abstract readonly heartbeat: Heartbeat
@@ -61,7 +64,7 @@ export abstract class ClientApi extends ClusterApi {
    */
   receive (connection: Connection, channel: string, publication: Publication): void {
     if (!connection.open) return
-    connection.awaitingPong = false
+    this.alive(connection)
     this.inbox.receive(connection, channel, publication)
   }
 
@@ -71,12 +74,15 @@ export abstract class ClientApi extends ClusterApi {
    * @param act returns a promise, which never rejects, while it takes time
    */
   handle (connection: Connection, bytes: number, act: () => Promise<void> | undefined): void {
-    if (connection.open) this.inbox.handle(connection, bytes, act)
+    if (!connection.open) return
+    connection.heard()
+    this.inbox.handle(connection, bytes, act)
   }
 
   /** Takes note of a sign of life. */
   alive (connection: Connection): void {
     connection.awaitingPong = false
+    connection.heard()
   }
 
   /**
@@ -101,6 +107,8 @@ export abstract class ClientApi extends ClusterApi {
    */
   async identify (connection: Connection, peer: Peer, wish: Wish, since: ReadonlyMap<string, Position>, tell: (beginnings: Beginnings) => void): Promise<void> {
     const asked = { ...peer, id: connection.id }
+    // It has said who it is; hooks have a limit of their own.
+    this.lifetimes.remove(connection)
     const admission = this.asksBeforeConnecting ? await this.askBeforeConnecting(asked, wish) : this.admitted(asked, wish)
     if (admission instanceof Error) throw admission
     const { channels } = admission
@@ -113,8 +121,12 @@ export abstract class ClientApi extends ClusterApi {
     connection.peer = admission.peer
     connection.known = true
     this.inbox.identified(connection)
-    tell(new Map(Array.from(comings, ([channel, coming]) => [channel, coming?.beginning])))
-    for (const [channel, coming] of comings) this.#hearPlaced(connection, channel, coming)
+    const wanted = Array.from(comings).filter(([, coming]) => coming?.wanted !== false)
+    tell(new Map(wanted.map(([channel, coming]) => [channel, coming?.beginning])))
+    for (const [channel, coming] of comings) {
+      if (coming?.wanted === false) coming.cancel()
+      else this.#hearPlaced(connection, channel, coming)
+    }
     this.lifetimes.reset(connection)
     this.heartbeat.add(connection)
     this.opened(connection, channels)
@@ -131,15 +143,20 @@ export abstract class ClientApi extends ClusterApi {
     const refusal = channelNameRefusal(channel) ?? this.#roomRefusal(connection, channel)
     if (refusal) throw refusal
     const peer = grant ? peerWith(connection, channel, grant) : connection.peer
-    await this.authorize(peer, 'subscribe', channel, data)
-    const coming = await this.#come(connection, peer, channel, since)
+    await this.#askToHear(connection, peer, channel, data)
+    // The server may have put it there meanwhile.
+    const late = this.#roomRefusal(connection, channel)
+    if (late) throw late
+    const coming = await this.#begin(connection, peer, channel, since)
+    const { peer: before } = connection
     try {
-      // It has left, or was taken out of the channel meanwhile.
-      if (!connection.open || coming?.wanted === false) throw fanfareError('FANFARE_FORBIDDEN', 'hear', channel, 'that was ended')
-      if (grant) connection.peer = peerWith(connection, channel, grant)
       this.table.catchUp(connection)
+      // It has left, was taken out of the channel, or is too slow for what it has been told.
+      if (!connection.open || coming?.wanted === false) throw ended(channel)
+      if (grant) connection.peer = peerWith(connection, channel, grant)
       tell(coming?.beginning)
     } catch (error) {
+      connection.peer = before
       coming?.cancel()
       throw error
     }
@@ -147,8 +164,9 @@ export abstract class ClientApi extends ClusterApi {
     if (grant) this.lifetimes.reset(connection)
   }
 
-  /** Takes note that a connection has a new right to hear a channel that it hears. */
+  /** Takes note that a connection has a new right to hear a channel, if it still hears it. */
   renewGrant (connection: Connection, channel: string, grant: Grant): void {
+    if (!connection.isIn(channel)) return
     connection.peer = peerWith(connection, channel, grant)
     this.lifetimes.reset(connection)
   }
@@ -173,9 +191,21 @@ export abstract class ClientApi extends ClusterApi {
     if (connection.deadlines) this.lifetimes.reset(connection)
   }
 
-  protected override place (connection: Connection, channel: string): void {
-    if (!connection.encoding.encodePlaced) this.subscribe(connection, channel)
-    else if (connection.known && !connection.isIn(channel)) this.#placeAndTell(connection, channel).catch(() => this.close(connection, historyUnreadable))
+  protected override async place (connection: Connection, channel: string): Promise<void> {
+    if (!connection.known || connection.isIn(channel)) return
+    if (connection.channels.length >= this.maxChannels) {
+      this.close(connection, closeCodes.channelLimit)
+      return
+    }
+    try {
+      if (connection.encoding.encodePlaced) await this.#placeAndTell(connection, channel)
+      else {
+        await this.table.prepare([channel])
+        this.subscribe(connection, channel)
+      }
+    } catch {
+      this.close(connection, historyUnreadable)
+    }
   }
 
   /** To be called when it is known who a connection is, and what it hears. */
@@ -185,11 +215,22 @@ export abstract class ClientApi extends ClusterApi {
 
   async #placeAndTell (connection: Connection, channel: string): Promise<void> {
     const coming = await this.#come(connection, connection.peer, channel)
-    const bytes = connection.encoding.encodePlaced?.(channel, coming?.beginning.position)
+    const bytes = connection.encoding.encodePlaced?.(channel, coming?.beginning.position, this.mayRead(connection.peer, channel))
     if (bytes && connection.open && coming?.wanted !== false) {
       this.send(connection, bytes)
       this.#hearPlaced(connection, channel, coming)
     } else coming?.cancel()
+  }
+
+  async #askToHear (connection: Connection, peer: Peer, channel: string, data: unknown): Promise<void> {
+    connection.asking = channel
+    try {
+      await this.authorize(peer, 'subscribe', channel, data)
+      await this.table.prepare([channel])
+      if (connection.asking !== channel) throw ended(channel)
+    } finally {
+      connection.asking = undefined
+    }
   }
 
   #hearPlaced (connection: Connection, channel: string, coming: Coming | undefined): void {
@@ -199,20 +240,33 @@ export abstract class ClientApi extends ClusterApi {
   }
 
   #hear (connection: Connection, channel: string, coming: Coming | undefined): void {
-    if (coming) coming.join()
+    // What it is told may have been too much for it.
+    if (!connection.open) coming?.cancel()
+    else if (coming) coming.join()
     else this.table.join(connection, channel, true)
   }
 
-  // Who may not read the history cannot come back to it either.
-  async #come (connection: Connection, peer: Peer, channel: string, since?: Position): Promise<Coming | undefined> {
+  async #come (connection: Connection, peer: Peer, channel: string, since?: Position, share?: number): Promise<Coming | undefined> {
     await this.table.prepare([channel])
-    if (this.keepsHistory(channel)) return this.table.joining.begin(connection, channel, since && this.mayRead(peer, channel) ? since : undefined)
+    return this.#begin(connection, peer, channel, since, share)
+  }
+
+  // Who may not read the history cannot come back to it either.
+  async #begin (connection: Connection, peer: Peer, channel: string, since?: Position, share?: number): Promise<Coming | undefined> {
+    if (this.keepsHistory(channel)) return this.table.joining.begin(connection, channel, since && this.mayRead(peer, channel) ? since : undefined, share)
   }
 
   async #comeAll (connection: Connection, { peer, channels }: Admission, since: ReadonlyMap<string, Position>): Promise<Map<string, Coming | undefined>> {
-    const results = await Promise.allSettled(channels.map(async (channel) => [channel, await this.#come(connection, peer, channel, since.get(channel))] as const))
+    const share = 1 / Math.max(1, since.size)
+    const results = await Promise.allSettled(channels.map(async (channel) => [channel, await this.#come(connection, peer, channel, since.get(channel), share)] as const))
     const failure = results.find((result) => result.status === 'rejected')
     const comings = new Map(results.flatMap((result) => result.status === 'fulfilled' ? [result.value] : []))
+    // Each brings one publication at least. All are told in one message, which must not be more than may wait.
+    let bytes = 0
+    for (const coming of comings.values()) {
+      if (coming && bytes + coming.bytes > this.maxBeginningBytes) coming.postpone()
+      else bytes += coming?.bytes ?? 0
+    }
     if (!failure) return comings
     cancelAll(comings.values())
     throw failure.reason
@@ -228,9 +282,10 @@ function cancelAll (comings: Iterable<Coming | undefined>): void {
   for (const coming of comings) coming?.cancel()
 }
 
-// What tokens of channels gave that it has left is forgotten: it could collect any number.
-function peerWith (connection: Connection, channel: string, grant: Grant): Peer {
-  const { peer } = connection
-  const others = Array.from(peer.grants ?? []).filter(([name, { single }]) => !single || connection.isIn(name))
-  return { ...peer, grants: new Map([...others, [channel, { ...grant, single: true }]]) }
+function peerWith ({ peer }: Connection, channel: string, grant: Grant): Peer {
+  return { ...peer, grants: new Map([...peer.grants ?? [], [channel, { ...grant, single: true }]]) }
+}
+
+function ended (channel: string): FanfareError {
+  return fanfareError('FANFARE_FORBIDDEN', 'hear', channel, 'that was ended')
 }

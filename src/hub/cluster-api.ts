@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Broker } from '../brokers/broker.ts'
 import { closeCodes, type Close } from '../close-codes.ts'
 import { fanfareError } from '../errors.ts'
@@ -8,6 +9,9 @@ import { Cluster, type NodeFacts } from './cluster.ts'
 import type { Connection } from './connection.ts'
 import type { Hooks } from './hooks.ts'
 import { channelNameRefusal } from './publication.ts'
+
+// To close one takes 30 us.
+const ACTS_IN_TURN = 100
 
 /** What this node is called, for the other nodes. */
 export interface NodeName { readonly name: string, readonly version: string }
@@ -51,7 +55,7 @@ export abstract class ClusterApi extends AccessApi {
   abstract close (connection: Connection, close: Close): void
 
   /** Puts a connection of this node into a channel, or takes it out, and tells it so. */
-  protected abstract place (connection: Connection, channel: string): void
+  protected abstract place (connection: Connection, channel: string): Promise<void>
   protected abstract remove (connection: Connection, channel: string): void
 
   /** Takes note that a connection of this node may go on. */
@@ -127,13 +131,19 @@ export abstract class ClusterApi extends AccessApi {
     const { id, user, channel } = filter
     if (id === undefined && user === undefined && channel === undefined) throw fanfareError('FANFARE_BAD_FILTER')
     const counts = await this.cluster.ask<number>(question, { filter, what })
+    if (counts.length < this.cluster.size) throw fanfareError('FANFARE_UNAVAILABLE', 'not every node has answered')
     return counts.reduce((sum, count) => sum + count, 0)
   }
 
-  #answer<What> (question: string, act: (connection: Connection, what: What) => void): void {
-    this.cluster.answer(question, ({ filter, what }: { filter: ConnectionFilter, what: What }) => {
+  #answer<What> (question: string, act: (connection: Connection, what: What) => Promise<void> | void): void {
+    this.cluster.answer(question, async ({ filter, what }: { filter: ConnectionFilter, what: What }) => {
       const meant = this.#meant(filter)
-      for (const connection of meant) act(connection, what)
+      const done: (Promise<void> | void)[] = []
+      for (const connection of meant) {
+        done.push(act(connection, what))
+        if (done.length % ACTS_IN_TURN === 0) await nextTurn()
+      }
+      await Promise.all(done)
       return meant.length
     })
   }

@@ -23,7 +23,7 @@ export interface NodeFacts {
 type Message =
   | { readonly kind: 'beat', readonly from: string, readonly facts: NodeFacts, readonly isNew?: boolean }
   | { readonly kind: 'bye', readonly from: string }
-  | { readonly kind: 'ask', readonly from: string, readonly id: number, readonly question: string, readonly subject: unknown }
+  | { readonly kind: 'ask', readonly from: string, readonly id: number, readonly question: string, readonly subject: unknown, readonly to?: string }
   | { readonly kind: 'answer', readonly from: string, readonly to: string, readonly id: number, readonly answer: unknown }
 
 interface Asked { readonly answers: Map<string, unknown>, readonly look: () => void }
@@ -67,7 +67,7 @@ export class Cluster {
     return this.#others().length + 1
   }
 
-  /** Says how this node answers a question. */
+  /** Says how this node answers a question, at once or later. */
   answer<Subject> (question: string, handler: (subject: Subject) => unknown): void {
     this.#handlers.set(question, handler as (subject: unknown) => unknown)
   }
@@ -79,9 +79,25 @@ export class Cluster {
    * @throws when the other nodes cannot be asked; this one has answered then
    */
   async ask<Answer> (question: string, subject: unknown): Promise<Answer[]> {
-    const own = this.#handlers.get(question)?.(subject)
+    const own = await this.#handlers.get(question)?.(subject)
     const others = this.#others().map(([id]) => id)
     if (others.length === 0 && !this.#broker.trouble) return [own as Answer]
+    return [own, ...(await this.#askOthers(others, { question, subject })).values()] as Answer[]
+  }
+
+  /**
+   * Asks one node something.
+   *
+   * @param node its id
+   * @returns what it answered within a second; nothing if it did not, or there is no such node
+   * @throws when the other nodes cannot be asked
+   */
+  async askNode (node: string, question: string, subject: unknown): Promise<unknown> {
+    if (node === this.id) return this.#handlers.get(question)?.(subject)
+    if (this.#others().some(([id]) => id === node)) return (await this.#askOthers([node], { question, subject, to: node })).get(node)
+  }
+
+  async #askOthers (others: readonly string[], what: { question: string, subject: unknown, to?: string }): Promise<Map<string, unknown>> {
     const id = ++this.#questions
     const answers = new Map<string, unknown>()
     let timer: NodeJS.Timeout | undefined
@@ -90,13 +106,13 @@ export class Cluster {
         timer = setTimeout(resolve, ANSWER_MS)
         this.#asked.set(id, { answers, look: () => { if (others.every((other) => answers.has(other))) resolve() } })
       })
-      await this.#send({ kind: 'ask', from: this.id, id, question, subject })
+      await this.#send({ kind: 'ask', from: this.id, id, ...what })
       await all
+      return answers
     } finally {
       clearTimeout(timer)
       this.#asked.delete(id)
     }
-    return [own, ...answers.values()] as Answer[]
   }
 
   /** Takes what another node, or this one, has sent. */
@@ -110,13 +126,18 @@ export class Cluster {
     } else if (message.kind === 'bye') {
       this.#nodes.delete(message.from)
     } else if (message.kind === 'ask') {
-      const answer = this.#handlers.get(message.question)?.(message.subject)
-      this.#send({ kind: 'answer', from: this.id, to: message.from, id: message.id, answer }).catch(() => {})
+      if (message.to !== undefined && message.to !== this.id) return
+      this.#answer(message).catch(() => {})
     } else if (message.to === this.id) {
       const asked = this.#asked.get(message.id)
       asked?.answers.set(message.from, message.answer)
       asked?.look()
     }
+  }
+
+  async #answer ({ from, id, question, subject }: Extract<Message, { kind: 'ask' }>): Promise<void> {
+    const answer = await this.#handlers.get(question)?.(subject)
+    await this.#send({ kind: 'answer', from: this.id, to: from, id, answer })
   }
 
   #others (): [id: string, { readonly facts: NodeFacts }][] {

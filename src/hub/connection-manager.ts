@@ -13,7 +13,7 @@ import { Heartbeat } from './heartbeat.ts'
 import { Hooks } from './hooks.ts'
 import { Inbox } from './inbox.ts'
 import { Lifetimes } from './lifetimes.ts'
-import { AddressCounts } from './limits.ts'
+import { AddressCounts, isBacklogged } from './limits.ts'
 import type { Hearing, Log, ManagerSettings } from './manager-settings.ts'
 import { spread } from './spread.ts'
 import type { Transport } from './transport.ts'
@@ -28,7 +28,10 @@ export class ConnectionManager extends ClientApi {
   readonly #settings: ManagerSettings
   protected override readonly log: Log
   protected override readonly maxChannels: number
+  protected override readonly maxBeginningBytes: number
   readonly #connections = new Map<string, Connection>()
+  /** Closed from our side, but not gone yet: they have sockets, and count for the limits. */
+  readonly #closing = new Set<Connection>()
   readonly #addresses = new AddressCounts()
   protected override readonly table: Channels
   readonly #fanOut: FanOut
@@ -42,6 +45,7 @@ export class ConnectionManager extends ClientApi {
     this.#settings = settings
     this.log = log
     this.maxChannels = settings.maxChannels
+    this.maxBeginningBytes = settings.maxBufferedBytes / 4
     const close = this.close.bind(this)
     this.#fanOut = new FanOut({
       maxBufferedBytes: settings.maxBufferedBytes,
@@ -50,7 +54,7 @@ export class ConnectionManager extends ClientApi {
       find: (id) => this.#connections.get(id)
     })
     this.heartbeat = new Heartbeat(settings, (connection) => this.#silent(connection))
-    this.table = new Channels({ ...settings, broker, rules, fanOut: this.#fanOut, hooks: this.hooks, close })
+    this.table = new Channels({ ...settings, broker, rules, fanOut: this.#fanOut, hooks: this.hooks, close, place: (connection, channel) => this.place(connection, channel) })
     this.lifetimes = new Lifetimes(this.hooks, settings.hookTimeout, { close, expel: (connection, channel) => this.table.expel(connection, channel) })
     this.inbox = new Inbox(settings, {
       refusalOf: (connection, channel) => this.publishRefusal(connection, channel),
@@ -105,7 +109,7 @@ export class ConnectionManager extends ClientApi {
   refusalOf (peer: Peer, channels: readonly string[]): FanfareError | undefined {
     const { maxConnections, maxConnectionsPerIp, maxChannels } = this.#settings
     if (this.#stopping) return fanfareError('FANFARE_STOPPING')
-    if (this.count >= maxConnections) return fanfareError('FANFARE_FULL', maxConnections)
+    if (this.count + this.#closing.size >= maxConnections) return fanfareError('FANFARE_FULL', maxConnections)
     if (maxConnectionsPerIp > 0 && this.#addresses.of(peer.address) >= maxConnectionsPerIp) {
       return fanfareError('FANFARE_TOO_MANY_FROM_ADDRESS', maxConnectionsPerIp)
     }
@@ -181,16 +185,22 @@ export class ConnectionManager extends ClientApi {
     if (code !== closeCodes.slow.code) this.table.catchUp(connection)
     if (!connection.open) return
     connection.dismissed ||= endsRights(code)
-    this.closed(connection, code)
+    this.#end(connection, code)
+    this.#closing.add(connection)
     connection.transport.close(code, reason)
   }
 
   /** Takes a connection out of every table; to be called as soon as a transport is closed. */
   closed (connection: Connection, code: number): void {
+    if (!this.#closing.delete(connection) && !connection.open) return
+    this.#addresses.remove(connection.peer.address)
+    this.#end(connection, code)
+  }
+
+  #end (connection: Connection, code: number): void {
     if (!connection.open) return
     connection.open = false
     this.#connections.delete(connection.id)
-    this.#addresses.remove(connection.peer.address)
     this.heartbeat.remove(connection)
     this.#fanOut.backlog.release(connection)
     this.inbox.closed(connection)
@@ -210,6 +220,7 @@ export class ConnectionManager extends ClientApi {
   async drain (seconds: number): Promise<void> {
     if (this.#stopping) return
     this.#stopping = true
+    this.inbox.flush()
     await spread(Array.from(this.#connections.values()), seconds, (connection) => {
       connection.throttle?.flush()
       this.close(connection, closeCodes.restart)
@@ -228,10 +239,12 @@ export class ConnectionManager extends ClientApi {
     return { connections: this.#connections, channels: this.table }
   }
 
-  // While we do not read from a connection, its answer cannot be seen. One that is held for its rate, or by a hook, will be
-  // read again; one that has taken nothing of what waits for it in all this time is a slow one.
+  // While we do not read from a connection, its answer cannot be seen. One that is held for its rate, or by a hook, is read from
+  // a little, until the next time; one that has taken nothing of what waits for it in all this time is a slow one.
   #silent (connection: Connection): void {
-    if (connection.throttle?.busy || connection.turn) return
-    this.close(connection, connection.heldForBacklog ? closeCodes.slow : closeCodes.noPong)
+    const isFull = connection.heldForBacklog || isBacklogged(connection, this.#settings.maxBufferedBytes)
+    const isHeld = connection.throttle?.busy || connection.turn !== undefined
+    if (!isFull && isHeld && !connection.peeking) connection.peek()
+    else this.close(connection, isFull ? closeCodes.slow : closeCodes.noPong)
   }
 }

@@ -34,7 +34,7 @@ export interface Peer extends Identity {
   /** Address that limits count by: the client's, not that of a trusted proxy. */
   readonly address: string
   /** How it is connected; `http`: it only asks something. */
-  readonly transport?: 'websocket' | 'sse' | 'http'
+  readonly transport?: 'websocket' | 'sse' | 'http_stream' | 'http'
   /** Id that the connection will have; hooks know it before there is a connection. */
   readonly id?: string
   /** What it speaks, as callbacks call it; `plain` by default. */
@@ -47,6 +47,9 @@ export function newId (): string {
   id.charCodeAt(0)
   return id
 }
+
+/** Handles something that a connection sent; returns a promise, which never rejects, while that takes time. */
+export type Act = () => Promise<void> | undefined
 
 /** One live client, whatever its transport. Only its ConnectionManager changes it. */
 export class Connection {
@@ -65,8 +68,8 @@ export class Connection {
   awaitingPong = false
   /** Step of the heartbeat at which it was last pinged. */
   pingedAt = 0
-  /** Where the heartbeat keeps it. */
-  heartbeatSlot: Set<Connection> | undefined
+  /** Number of the slot of the heartbeat that it sits in. */
+  heartbeatSlot: number | undefined
   /** When it ends, and what is asked before. */
   deadlines: readonly ConnectionDeadline[] | undefined
   /** What the channels have for it in the flush that is under way. */
@@ -76,18 +79,24 @@ export class Connection {
   throttle: Throttle | undefined
   /** Channels that it will be in as soon as it has had their history, each with what tells this coming from another one. */
   joining: Map<string, object> | undefined
+  /** What the last channel that it came to brings it of its history. */
+  replay: Promise<void> | undefined
+  /** The channel that it asks for, while hooks look at that. */
+  asking: string | undefined
   /** Channels that the server has put it into, if it would not come back to them by itself. */
   placed: Set<string> | undefined
   /** False until it has said who it is, where it does that after it was taken in. */
   known = true
   /** Closed for what it did, or because its rights have ended: what it sent before and still waits is not published. */
   dismissed = false
-  /** What it sent last, while hooks still look at it. */
-  turn: Promise<void> | undefined
+  /** What it has sent that waits for its turn, while something that takes time is handled. */
+  turn: Act[] | undefined
   /** Bytes that it has sent since it was last held back. */
   intake = 0
   /** Not read from until it has taken what waits for it. */
   heldForBacklog = false
+  /** Whether it is read from although it is held, and nothing has come since. */
+  peeking = false
   #holds = 0
 
   constructor (transport: Transport, encoding: Encoding, peer: Peer) {
@@ -116,6 +125,20 @@ export class Connection {
   }
 
   release (): void {
-    if (--this.#holds === 0) this.transport.resume()
+    if (--this.#holds > 0) return
+    this.peeking = false
+    this.transport.resume()
+  }
+
+  /** Reads once although it is held, to see whether the peer lives; `heard` is to be called when something comes. */
+  peek (): void {
+    this.peeking = true
+    this.transport.resume()
+  }
+
+  heard (): void {
+    if (!this.peeking) return
+    this.peeking = false
+    this.transport.pause()
   }
 }

@@ -41,10 +41,10 @@ export interface Encoding {
   encodeEnd? (channel: string, end: Close): Buffer
 
   /**
-   * What tells somebody that the server has put it into a channel, and where that stands, if it has positions; absent
-   * where there is no word for it.
+   * What tells somebody that the server has put it into a channel, where that stands, if it has positions, and whether what
+   * comes after that can be recovered; absent where there is no word for it.
    */
-  encodePlaced? (channel: string, position: Position | undefined): Buffer
+  encodePlaced? (channel: string, position: Position | undefined, recoverable: boolean): Buffer
 }
 
 /**

@@ -1,4 +1,4 @@
-import { fanfareError } from '../errors.ts'
+import { errorOf, fanfareError } from '../errors.ts'
 import type { Identity, Peer } from './connection.ts'
 import type { PublicationData } from './publication.ts'
 
@@ -121,7 +121,7 @@ export class Hooks {
     this.#log.warn({ hook: name, err: error }, 'a hook failed')
   }
 
-  /** Runs what the user has written, for as long as it may take. */
+  /** Runs what the user has written, for as long as it may take. Whatever that throws, what is thrown here is an error. */
   async inTime<Result> (name: string, work: () => Promise<Result>): Promise<Result> {
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<never>((_resolve, reject) => {
@@ -129,6 +129,8 @@ export class Hooks {
     })
     try {
       return await Promise.race([work(), late])
+    } catch (error) {
+      throw errorOf(error)
     } finally {
       clearTimeout(timer)
     }

@@ -1,12 +1,15 @@
 import { closeCodes, type Close } from '../close-codes.ts'
-import type { FanfareError } from '../errors.ts'
+import { fanfareError, type FanfareError } from '../errors.ts'
 import type { Asked } from './access-api.ts'
 import type { PublishExtras } from './channel-api.ts'
-import type { Connection } from './connection.ts'
+import type { Act, Connection } from './connection.ts'
 import { Bucket, holdBackSender, Throttle, UserBuckets } from './limits.ts'
 import { memberOf } from './presence.ts'
 import type { Publication } from './publication.ts'
 import { closeFor } from './refusal.ts'
+
+// Of those who have left: 20 MB or so. One read from a socket can hold 9,000 messages, and limits count only who is there.
+const MOST_LEFT = 50_000
 
 /** How much may be sent. */
 export interface InboxSettings {
@@ -34,6 +37,8 @@ export class Inbox {
   readonly #settings: InboxSettings
   readonly #parts: InboxParts
   readonly #users: UserBuckets
+  /** Who has left while something that it had sent still waited. */
+  readonly #departed = new Set<Connection>()
 
   constructor (settings: InboxSettings, parts: InboxParts) {
     this.#settings = settings
@@ -56,8 +61,29 @@ export class Inbox {
     else connection.throttle = new Throttle([bucket])
   }
 
-  closed ({ peer: { user } }: Connection): void {
+  /** What a connection has sent before it left is handled in its turn all the same, unless others have left very much. */
+  closed (connection: Connection): void {
+    const { peer: { user } } = connection
     if (user) this.#users.remove(user)
+    if (leftBy(connection) === 0) return
+    this.#departed.add(connection)
+    let left = 0
+    for (const departed of this.#departed) {
+      const count = leftBy(departed)
+      left += count
+      if (count === 0) this.#departed.delete(departed)
+    }
+    if (left <= MOST_LEFT) return
+    this.#parts.log.info({ connection: connection.id, messages: leftBy(connection) }, 'what a connection had sent beyond its rate is dropped, as it has left')
+    this.#departed.delete(connection)
+    connection.throttle?.clear()
+    connection.turn?.splice(0)
+  }
+
+  /** Handles at once what those who have left had sent: the node stops. */
+  flush (): void {
+    for (const { throttle } of this.#departed) throttle?.flush()
+    this.#departed.clear()
   }
 
   /**
@@ -65,7 +91,7 @@ export class Inbox {
    *
    * @param act handles it. While that takes time it returns a promise, which never rejects: nothing more is read meanwhile
    */
-  handle (connection: Connection, bytes: number, act: () => Promise<void> | undefined): void {
+  handle (connection: Connection, bytes: number, act: Act): void {
     holdBackSender(connection, bytes, this.#settings.maxBufferedBytes)
     if (connection.throttle) connection.throttle.run(connection, () => this.#inTurn(connection, act))
     else this.#inTurn(connection, act)
@@ -92,25 +118,44 @@ export class Inbox {
       return
     }
     const asked = this.#parts.ask(connection, channel, publication)
-    if (asked) return asked.then(({ publication, extras }) => this.#order(connection, channel, publication, then, extras), then)
+    if (asked) {
+      return asked.then(({ publication, extras }) => {
+        if (connection.dismissed) then(fanfareError('FANFARE_FORBIDDEN', 'publish to', channel, 'the connection was ended'))
+        else this.#order(connection, channel, publication, then, extras)
+      }, then)
+    }
     this.#order(connection, channel, publication, then)
   }
 
   // While something is handled nothing more is read from its connection, and what was read already waits its turn.
-  #inTurn (connection: Connection, act: () => Promise<void> | undefined): void {
+  #inTurn (connection: Connection, act: Act): void {
     if (connection.dismissed) return
-    const done = connection.turn ? connection.turn.then(() => connection.dismissed ? undefined : act()) : act()
+    if (connection.turn) {
+      connection.turn.push(act)
+      return
+    }
+    const done = act()
     if (!done) return
     connection.hold()
-    const turn = done.finally(() => {
-      if (connection.turn === turn) connection.turn = undefined
-      connection.release()
-    })
-    connection.turn = turn
+    connection.turn = []
+    done.then(() => this.#nextTurn(connection))
+  }
+
+  #nextTurn (connection: Connection): void {
+    for (let act; (act = connection.turn?.shift()) && !connection.dismissed;) {
+      const done = act()
+      if (done) {
+        done.then(() => this.#nextTurn(connection))
+        return
+      }
+    }
+    connection.turn = undefined
+    connection.release()
   }
 
   #order (connection: Connection, channel: string, { kind, data }: Publication, then: (error?: Error) => void, extras?: PublishExtras): void {
-    const by = connection.peer.user ? memberOf(connection, channel) : undefined
+    const { user, info, grants } = connection.peer
+    const by = user || info !== undefined || grants?.get(channel)?.info !== undefined ? memberOf(connection, channel) : undefined
     this.#parts.order(channel, { kind, data, from: connection.id, by }, extras).then(() => then(), then)
   }
 
@@ -121,4 +166,8 @@ export class Inbox {
     // Why the broker is away is not for clients to read.
     this.#parts.close(connection, (error as FanfareError).code === 'FANFARE_UNAVAILABLE' ? closeCodes.tryAgainLater : closeFor(error))
   }
+}
+
+function leftBy ({ throttle, turn }: Connection): number {
+  return (throttle?.waiting ?? 0) + (turn?.length ?? 0)
 }

@@ -32,8 +32,12 @@ export interface Beginning {
 /** Somebody on the way into a channel, from which nothing is missed meanwhile. To be ended with `join` or `cancel`. */
 export interface Coming {
   readonly beginning: Beginning
+  /** Bytes of what its beginning brings. */
+  readonly bytes: number
   /** Whether it still comes: it may have left, or been taken out. */
   readonly wanted: boolean
+  /** Leaves the publications of its beginning for later: they come once it has joined. */
+  postpone (): void
   /** Lets it hear what comes after its beginning. */
   join (): void
   cancel (): void
@@ -70,9 +74,10 @@ export class Joining {
    * Brings a connection on the way into a channel, for protocols that tell it first where the channel stands.
    *
    * @param since what came after it is wanted; without an epoch the present one is meant
+   * @param share of what may be brought, if others begin at the same time
    * @throws what reading the history throws
    */
-  async begin (connection: Connection, name: string, since?: Position): Promise<Coming> {
+  async begin (connection: Connection, name: string, since?: Position, share = 1): Promise<Coming> {
     const { broker } = this.#parts
     const way = this.#setOut(connection, name)
     const { channel } = way
@@ -86,12 +91,14 @@ export class Joining {
     try {
       const epoch = since && (since.epoch || (await broker.history(name, { limit: 0 })).position.epoch)
       // Not with a limit of 0: where the channel stands then may not have been delivered yet.
-      const query = { ...since && epoch ? { since: { offset: since.offset, epoch } } : { last: 0 }, limit: PIECE, maxBytes: this.#pieceBytes }
-      const piece = pieceOf(query, await broker.history(name, query), meanwhile.splice(0), channel.losses > losses)
+      const query: HistoryQuery = { ...since && epoch ? { since: { offset: since.offset, epoch } } : { last: 0 }, limit: PIECE, maxBytes: this.#pieceBytes * share }
+      let piece = pieceOf(query, await broker.history(name, query), meanwhile.splice(0), channel.losses > losses)
       const recovered = since !== undefined && piece.continuous
       return {
-        beginning: { position: piece.end, publications: recovered ? piece.publications : [], recovered },
+        get beginning () { return { position: piece.end, publications: recovered ? piece.publications : [], recovered } },
+        get bytes () { return recovered ? sizeOf(piece.publications) : 0 },
         get wanted () { return way.wanted },
+        postpone: () => { if (query.since) piece = { ...piece, publications: [], end: query.since, complete: false } },
         cancel,
         join: () => {
           channel.collectors.delete(meanwhile)
@@ -112,14 +119,22 @@ export class Joining {
     await this.#follow(this.#setOut(connection, name), connection, echo, start)
   }
 
+  // One channel after the other: each would find room for its piece otherwise, and together they would be too much.
   async #follow (way: Way, connection: Connection, echo: boolean, start: Start): Promise<void> {
-    try {
-      await this.#replay(connection, way, echo, start)
-    } catch {
-      this.#parts.close(connection, historyUnreadable)
-    } finally {
-      way.end()
-    }
+    const before = connection.replay
+    const replay = (async () => {
+      await before
+      try {
+        await this.#replay(connection, way, echo, start)
+      } catch {
+        this.#parts.close(connection, historyUnreadable)
+      } finally {
+        way.end()
+      }
+    })()
+    connection.replay = replay
+    await replay
+    if (connection.replay === replay) connection.replay = undefined
   }
 
   #setOut (connection: Connection, name: string): Way {
@@ -183,4 +198,8 @@ export class Joining {
   get #pieceBytes (): number {
     return this.#parts.maxBufferedBytes / 4
   }
+}
+
+function sizeOf (publications: readonly Publication[]): number {
+  return publications.reduce((sum, { data }) => sum + data.length, 0)
 }

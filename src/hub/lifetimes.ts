@@ -76,6 +76,7 @@ export class Lifetimes {
 
   /** Looks anew at a connection whose rights, or channels, have changed. */
   reset (connection: Connection): void {
+    if (!connection.open) return
     this.remove(connection)
     this.add(connection, connection.channels)
   }

@@ -25,6 +25,11 @@ export class Bucket {
     return this.#tokens >= 1 ? 0 : Math.ceil((1 - this.#tokens) * 1000 / this.#rate)
   }
 
+  /** Milliseconds until all that may come at once may come again. */
+  get refillMs (): number {
+    return Math.ceil(Math.max(0, this.#capacity - this.#tokens) * 1000 / this.#rate)
+  }
+
   take (): void {
     this.#tokens--
   }
@@ -54,6 +59,11 @@ export class Throttle {
     return this.#timer !== undefined
   }
 
+  /** How many messages wait for their turn. */
+  get waiting (): number {
+    return this.#waiting.length
+  }
+
   /** Runs what handles a message, now or when its turn has come. */
   run (connection: Connection, handle: () => void): void {
     if (!this.#timer && this.#waitMs === 0) {
@@ -65,6 +75,12 @@ export class Throttle {
     if (this.#timer) return
     connection.hold()
     this.#wait(connection)
+  }
+
+  /** Forgets all that waits. */
+  clear (): void {
+    clearTimeout(this.#timer)
+    this.#waiting.length = 0
   }
 
   /** Handles all that waits at once: the node stops, and what was read must not be lost. */
@@ -121,8 +137,19 @@ export class UserBuckets {
 
   remove (user: string): void {
     const entry = this.#users.get(user)
-    if (entry && --entry.connections === 0) this.#users.delete(user)
+    if (!entry || --entry.connections > 0) return
+    // Who comes back at once goes on with the same bucket, until it would be full again.
+    setTimeout(() => { if (entry.connections === 0) this.#users.delete(user) }, entry.bucket.refillMs).unref()
   }
+}
+
+/**
+ * Whether so much waits for a connection that what it asks for next should wait as well.
+ *
+ * @param maxBufferedBytes with which it would be cut
+ */
+export function isBacklogged ({ transport }: Connection, maxBufferedBytes: number): boolean {
+  return transport.bufferedBytes > maxBufferedBytes / 4
 }
 
 /**

@@ -56,7 +56,8 @@ export type PublicationData = string | Uint8Array | object | number | boolean | 
  */
 export function publicationOf (data: PublicationData): Publication {
   if (typeof data === 'string') return { kind: 'text', data: Buffer.from(data) }
-  if (data instanceof Uint8Array) return { kind: 'binary', data: Buffer.from(data.buffer, data.byteOffset, data.byteLength) }
+  // A copy: it goes out after this turn of the event loop, when the caller may use its own for something else.
+  if (data instanceof Uint8Array) return { kind: 'binary', data: Buffer.from(data) }
   return { kind: 'json', data: (data instanceof WrittenJson ? data : new WrittenJson(data)).bytes }
 }
 

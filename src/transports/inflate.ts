@@ -19,6 +19,10 @@ interface Inflater {
   readonly decompress: (data: Buffer, final: boolean, callback: Callback) => void
   /** Whether the fragment before was not the last of its message. */
   inFragments?: boolean
+  /** Whether nothing more is to be inflated now. */
+  held?: boolean
+  /** What waits for that to end: the receiver has one such piece at a time. */
+  waiting?: ((error?: Error) => void) | undefined
 }
 
 interface Insides { readonly _extensions?: { 'permessage-deflate'?: Inflater } }
@@ -29,11 +33,42 @@ interface Insides { readonly _extensions?: { 'permessage-deflate'?: Inflater } }
  * Only where each message is compressed by itself; test/transports/compression.test.ts notices if `ws` changes.
  */
 export function inflateAtOnce (ws: WebSocket): void {
-  const inflater = (ws as Insides)._extensions?.['permessage-deflate']
-  if (inflater?.params.client_no_context_takeover) Object.assign(inflater, { decompress: inflate, inFragments: false })
+  const inflater = inflaterOf(ws)
+  if (inflater?.params.client_no_context_takeover) Object.assign(inflater, { decompress: inflate, inFragments: false, held: false, waiting: undefined })
+}
+
+/**
+ * Lets a WebSocket inflate nothing more for the time being. A socket that is not read any more is not enough for that: one
+ * read of 64 KiB can hold 50 MB.
+ */
+export function holdInflating (ws: WebSocket): void {
+  const inflater = inflaterOf(ws)
+  if (inflater) inflater.held = true
+}
+
+/**
+ * Lets it go on.
+ *
+ * @param error why it has to give up what waits
+ */
+export function releaseInflating (ws: WebSocket, error?: Error): void {
+  const inflater = inflaterOf(ws)
+  if (!inflater?.held) return
+  inflater.held = false
+  const { waiting } = inflater
+  inflater.waiting = undefined
+  waiting?.(error)
+}
+
+function inflaterOf (ws: WebSocket): Inflater | undefined {
+  return (ws as Insides)._extensions?.['permessage-deflate']
 }
 
 function inflate (this: Inflater, data: Buffer, final: boolean, callback: Callback): void {
+  if (this.held) {
+    this.waiting = (error) => error ? callback(error) : inflate.call(this, data, final, callback)
+    return
+  }
   const message = final && !this.inFragments && data.length <= MOST_COMPRESSED_BYTES ? inflated(data) : undefined
   this.inFragments = !final
   // What is too large, or no deflate stream, is refused by `ws`, with its codes.

@@ -1,5 +1,7 @@
+import { closeCodes } from '../close-codes.ts'
 import type { Encoding } from '../hub/encoding.ts'
 import { formatPosition, parsePosition, type Position, type Publication } from '../hub/publication.ts'
+import type { StreamWords } from './http-stream.ts'
 
 // The event stream format: https://html.spec.whatwg.org/multipage/server-sent-events.html#parsing-an-event-stream
 
@@ -8,9 +10,6 @@ const CR = 13
 const NEXT_HOUR_MS = 3_600_000
 const EVENT_END = Buffer.from('\n\n')
 const NOTHING = Buffer.alloc(0)
-
-/** A comment that keeps the connection awake. Static, as every connection gets the same. */
-export const heartbeat = Buffer.from(':\n\n')
 
 /** A position that no channel has: who begins there is told that publications are lost to it. */
 export const NOWHERE: Position = { epoch: '-', offset: 0 }
@@ -64,14 +63,20 @@ export function opening (channels: readonly string[], retryMs: number, positions
   return `: connected to ${channels.join(', ')}\nretry: ${retryMs}\n${id}\n`
 }
 
-/**
- * Writes the event that says that, and why, the stream ends.
- *
- * @param reconnect whether coming back can help; if not, a page that does not listen comes back after an hour, not at once
- */
-export function closing (code: number, reason: string, reconnect: boolean): Buffer {
+/** What is said on the stream beside publications. Nobody answers the comment that keeps it awake. */
+export const sseWords: StreamWords = { ping: Buffer.from(':\n\n'), answersPings: false, closing }
+
+// Where coming back cannot help, a page that does not listen to this event comes back after an hour, not at once.
+function closing (code: number, reason: string): Buffer {
+  const reconnect = mayComeBack(code)
   const retry = reconnect ? '' : `retry: ${NEXT_HOUR_MS}\n`
   return Buffer.from(`${retry}event: close\ndata: ${JSON.stringify({ code, reason, reconnect })}\n\n`)
+}
+
+// For codes of others the ranges of the Centrifuge protocol hold.
+function mayComeBack (code: number): boolean {
+  const known = Object.values(closeCodes).find((close) => close.code === code)
+  return known?.reconnect ?? !((code >= 3500 && code < 4000) || (code >= 4500 && code < 5000))
 }
 
 /** Publications as events. All clients that hear one channel share an object of this class, whatever that channel is. */

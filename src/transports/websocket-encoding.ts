@@ -1,8 +1,7 @@
-import type { Close } from '../close-codes.ts'
-import type { Encoding } from '../hub/encoding.ts'
-import type { Position, Publication } from '../hub/publication.ts'
+import type { Publication } from '../hub/publication.ts'
 import type { Protocol } from '../protocols/protocol.ts'
 import { deflateLargeMessage, deflateMessage } from './deflate.ts'
+import { MessageEncoding } from './message-encoding.ts'
 import { frameAll, frameMessage, type Frame } from './websocket-frames.ts'
 
 // Deflating 16 KiB takes about 0.3 ms on this thread: from here on the pool does it.
@@ -11,24 +10,17 @@ const LARGE_BYTES = 16_384
 const MOST_GROWTH = 6
 
 /** A protocol in WebSocket frames. */
-export class WebSocketEncoding implements Encoding {
-  readonly #protocol: Protocol
-  readonly encodeEnd?: (channel: string, end: Close) => Buffer
-  readonly encodePlaced?: (channel: string, position: Position | undefined) => Buffer
-
+export class WebSocketEncoding extends MessageEncoding {
   constructor (protocol: Protocol) {
-    this.#protocol = protocol
-    const { encodeEnd, encodePlaced } = protocol
-    if (encodeEnd) this.encodeEnd = (channel, end) => frameMessage(encodeEnd(channel, end))
-    if (encodePlaced) this.encodePlaced = (channel, position) => frameMessage(encodePlaced(channel, position))
+    super(protocol, frameMessage)
   }
 
-  encode (channel: string, publications: readonly Publication[]): Buffer {
+  override encode (channel: string, publications: readonly Publication[]): Buffer {
     return frameAll(publications.map((publication) => this.frame(channel, publication)))
   }
 
   protected frame (channel: string, publication: Publication): Frame {
-    const { data, binary } = this.#protocol.encode(channel, publication)
+    const { data, binary } = this.protocol.encode(channel, publication)
     return { data, binary, compressed: false }
   }
 }

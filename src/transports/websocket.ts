@@ -4,7 +4,7 @@ import type { WebSocket } from 'ws'
 import type { Encoding } from '../hub/encoding.ts'
 import type { Transport } from '../hub/transport.ts'
 import type { Protocol } from '../protocols/protocol.ts'
-import { inflateAtOnce } from './inflate.ts'
+import { holdInflating, inflateAtOnce, releaseInflating } from './inflate.ts'
 import { StreamTransport } from './stream.ts'
 import { CompressedWebSocketEncoding, WebSocketEncoding } from './websocket-encoding.ts'
 import { framesIn, pingFrame } from './websocket-frames.ts'
@@ -19,6 +19,8 @@ export class WebSocketTransport extends StreamTransport implements Transport {
   readonly answersPings = true
   readonly #ws: WebSocket
   readonly #ping: Buffer
+  // `ws` says that it is closed only when all that was read is inflated.
+  #onLost: (() => void) | undefined
 
   /**
    * @param socket the one that `ws` was upgraded on
@@ -36,14 +38,19 @@ export class WebSocketTransport extends StreamTransport implements Transport {
 
   pause (): void {
     this.#ws.pause()
+    holdInflating(this.#ws)
+    this.#onLost ??= () => releaseInflating(this.#ws, new Error('the connection is lost'))
+    this.stream.once('close', this.#onLost)
   }
 
   resume (): void {
     this.#ws.resume()
+    if (this.#onLost) this.stream.off('close', this.#onLost)
+    releaseInflating(this.#ws)
   }
 
   close (code: number, reason: string): void {
-    this.#ws.resume()
+    this.resume()
     this.#ws.close(code, reason)
   }
 

@@ -10,7 +10,7 @@ import type { CommandName, Params } from './commands.ts'
 import { Disconnect } from './disconnect.ts'
 import { expiryOf, subscriptionResult } from './results.ts'
 import type { Session } from './session.ts'
-import { isJson } from './values.ts'
+import { jsonIn } from './values.ts'
 
 // The client prefers an error to a subscription that has lost something.
 const REFUSE_UNRECOVERED = 2
@@ -40,10 +40,7 @@ export const answers: { readonly [Name in Exclude<CommandName, 'connect'>]: Answ
 
   publish (session, id, { channel, data }) {
     if (data === undefined) throw new ReplyError(107, 'A publication has data')
-    return session.parts.connections.publishFrom(session.connection, channel, publicationIn(data), (error) => {
-      if (error) session.refuse(id, error)
-      else session.reply(id, 'publish', {})
-    })
+    return session.publish(id, channel, publicationIn(data))
   },
 
   async presence (session, id, { channel }) {
@@ -59,8 +56,7 @@ export const answers: { readonly [Name in Exclude<CommandName, 'connect'>]: Answ
 
   async history (session, id, params) {
     mayNot(session, 'history', params.channel)
-    const { connections, maxReplyBytes } = session.parts
-    const { publications, position: { epoch, offset } } = await readHistory(connections, new Room(maxReplyBytes), params)
+    const { publications, position: { epoch, offset } } = await readHistory(session.parts.connections, new Room(session.maxReplyBytes), params)
     session.reply(id, 'history', { publications, epoch, offset })
   },
 
@@ -82,8 +78,10 @@ export const answers: { readonly [Name in Exclude<CommandName, 'connect'>]: Answ
 
   async sub_refresh (session, id, { channel, token }) {
     const { connection, parts: { connections } } = session
-    if (!connection.isIn(channel)) throw fanfareError('FANFARE_FORBIDDEN', 'go on in', channel, 'it is not subscribed to')
+    const mustBeIn = (): void => { if (!connection.isIn(channel)) throw fanfareError('FANFARE_FORBIDDEN', 'go on in', channel, 'it is not subscribed to') }
+    mustBeIn()
     const grant = await verified(() => grantIn(session, channel, token ?? ''), closeCodes.subscriptionExpired)
+    mustBeIn()
     if (grant) connections.renewGrant(connection, channel, grant)
     session.reply(id, 'sub_refresh', expiryOf(grant?.expiresAt))
   },
@@ -101,7 +99,7 @@ export const answers: { readonly [Name in Exclude<CommandName, 'connect'>]: Answ
 function publicationIn (data: unknown): Publication {
   if (!(data instanceof Uint8Array)) return { kind: 'json', data: new WrittenJson(data).bytes }
   const bytes = Buffer.from(data.buffer, data.byteOffset, data.byteLength)
-  return { kind: isJson(bytes.toString()) ? 'json' : 'binary', data: bytes }
+  return { kind: jsonIn(bytes) === undefined ? 'binary' : 'json', data: bytes }
 }
 
 function mayNot ({ connection, parts: { connections } }: Session, action: 'presence' | 'history', channel: string): void {

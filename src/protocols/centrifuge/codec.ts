@@ -1,4 +1,5 @@
 import type { Member } from '../../brokers/broker.ts'
+import type { Close } from '../../close-codes.ts'
 import type { Publication } from '../../hub/publication.ts'
 import type { Message, Protocol } from '../protocol.ts'
 import type { Command, CommandName } from './commands.ts'
@@ -9,6 +10,8 @@ export interface Result {
   readonly version?: string
   readonly ping?: number
   readonly pong?: boolean
+  readonly session?: string
+  readonly node?: string
   readonly expires?: boolean
   readonly ttl?: number
   readonly subs?: Readonly<Record<string, Result>> | undefined
@@ -29,6 +32,15 @@ export interface Result {
 /** What a command is answered with if it is refused. */
 export interface Refusal { readonly code: number, readonly message: string, readonly temporary?: boolean }
 
+/** What a client sends in a request of its own, as its stream only brings it something. */
+export interface Emulated {
+  /** Node that has the session. */
+  readonly node: string
+  readonly session: string
+  /** Commands. */
+  readonly data: Buffer
+}
+
 /** How the Centrifuge protocol is written: from commands to what they say, and from what is to be said to messages. */
 export interface Codec<Piece extends { readonly length: number } = { readonly length: number }> {
   /** What clients are told unasked. */
@@ -47,4 +59,9 @@ export interface Codec<Piece extends { readonly length: number } = { readonly le
 
   reply (id: number, name: CommandName, result: Result): Message
   refuse (id: number, refusal: Refusal): Message
+  /** Says that the connection ends, and why, where the transport has no word for that. */
+  disconnect (close: Close): Message
+
+  /** Reads what a client sends for a session in a request of its own, or says what is wrong with it in a few words. */
+  readEmulated (body: Buffer): Emulated | string
 }

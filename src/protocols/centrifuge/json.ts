@@ -1,9 +1,11 @@
+import { Type } from 'typebox'
+import { compile, firstError } from '../../channel-rules.ts'
 import type { Publication } from '../../hub/publication.ts'
 import { depthRefusal } from '../../json-depth.ts'
 import type { Message } from '../protocol.ts'
-import type { Codec, Result } from './codec.ts'
+import type { Codec, Emulated, Result } from './codec.ts'
 import { commandIn, type Command } from './commands.ts'
-import { clientInfo, restText, valueText } from './values.ts'
+import { clientInfo, placeOf, restText, valueText } from './values.ts'
 
 const PING = '{}'
 
@@ -14,14 +16,27 @@ export const json: Codec<string> = {
     name: 'centrifuge in JSON',
     encode: (channel, publication) => push(channel, 'pub', publicationText(publication)),
     encodeEnd: (channel, end) => push(channel, 'unsubscribe', JSON.stringify(end)),
-    encodePlaced: (channel, position) => push(channel, 'subscribe', JSON.stringify(position ? { recoverable: true, positioned: true, ...position } : {}))
+    encodePlaced: (channel, position, recoverable) => push(channel, 'subscribe', JSON.stringify(placeOf(position, recoverable)))
   },
   ping: messageOf(PING),
   split: ({ data, binary }) => binary ? [] : data.toString().split('\n').map((line) => line.trim()).filter(Boolean),
   isPong: (line) => line === PING,
   read: commandOf,
   reply: (id, name, result) => messageOf(`{"id":${id},"${name}":${resultText(result)}}`),
-  refuse: (id, error) => messageOf(JSON.stringify({ id, error }))
+  refuse: (id, error) => messageOf(JSON.stringify({ id, error })),
+  disconnect: (disconnect) => messageOf(JSON.stringify({ push: { disconnect } })),
+  readEmulated
+}
+
+const checkEmulated = compile(Type.Object({ node: Type.String(), session: Type.String(), data: Type.String() }))
+
+function readEmulated (body: Buffer): Emulated | string {
+  try {
+    const emulated = JSON.parse(body.toString()) as { node: string, session: string, data: string }
+    return checkEmulated(emulated) ? { ...emulated, data: Buffer.from(emulated.data) } : firstError(checkEmulated).trim()
+  } catch {
+    return 'it is not JSON'
+  }
 }
 
 function commandOf (line: string): Command | string {
@@ -35,8 +50,10 @@ function commandOf (line: string): Command | string {
   }
 }
 
-function resultText ({ subs, publications, presence, ...rest }: Result): string {
+function resultText ({ subs, publications, presence, data, ...rest }: Result): string {
   const fields = [JSON.stringify(rest).slice(1, -1)]
+  const text = JSON.stringify(data instanceof Uint8Array ? Buffer.from(data).toString('base64') : data)
+  if (text !== undefined) fields.push(`"data":${text}`)
   if (subs) fields.push(`"subs":{${Object.entries(subs).map(([channel, sub]) => `${JSON.stringify(channel)}:${resultText(sub)}`).join(',')}}`)
   if (publications) fields.push(`"publications":[${publications.map(publicationText).join(',')}]`)
   if (presence) fields.push(`"presence":${JSON.stringify(Object.fromEntries(presence.map((member) => [member.client, clientInfo(member)])))}`)

@@ -2,10 +2,10 @@ import { Reader } from 'protobufjs'
 import type { Member } from '../../brokers/broker.ts'
 import type { Publication } from '../../hub/publication.ts'
 import type { Message } from '../protocol.ts'
-import type { Codec, Result } from './codec.ts'
+import type { Codec, Emulated, Result } from './codec.ts'
 import { commandIn, commandNames, type Command } from './commands.ts'
-import { commandType, replyType } from './schema.ts'
-import { isJson, publisherOf } from './values.ts'
+import { commandType, emulationType, replyType } from './schema.ts'
+import { jsonIn, placeOf, publisherOf } from './values.ts'
 
 /** The protocol in Protobuf: a message holds commands, each after its length. */
 export const protobuf: Codec<Uint8Array> = {
@@ -14,14 +14,25 @@ export const protobuf: Codec<Uint8Array> = {
     name: 'centrifuge in Protobuf',
     encode: (channel, publication) => messageOf({ push: { channel, pub: publicationOf(publication) } }),
     encodeEnd: (channel, unsubscribe) => messageOf({ push: { channel, unsubscribe } }),
-    encodePlaced: (channel, position) => messageOf({ push: { channel, subscribe: position ? { recoverable: true, positioned: true, ...position } : {} } })
+    encodePlaced: (channel, position, recoverable) => messageOf({ push: { channel, subscribe: placeOf(position, recoverable) } })
   },
   ping: messageOf({}),
   split,
   isPong: ({ length }) => length === 0,
   read,
   reply: (id, name, result) => messageOf({ id, [name]: resultOf(result) }),
-  refuse: (id, error) => messageOf({ id, error })
+  refuse: (id, error) => messageOf({ id, error }),
+  disconnect: (disconnect) => messageOf({ push: { disconnect } }),
+  readEmulated
+}
+
+function readEmulated (body: Buffer): Emulated | string {
+  try {
+    const { node, session, data } = emulationType.toObject(emulationType.decode(body), { defaults: true, bytes: Buffer })
+    return { node, session, data }
+  } catch {
+    return 'it is not Protobuf'
+  }
 }
 
 function split ({ data, binary }: Message): readonly Uint8Array[] {
@@ -57,8 +68,8 @@ function read (piece: Uint8Array): Command | string {
 }
 
 function valueIn (bytes: Uint8Array): unknown {
-  const text = Buffer.from(bytes).toString()
-  return isJson(text) ? JSON.parse(text) : bytes
+  const text = jsonIn(bytes)
+  return text === undefined ? bytes : JSON.parse(text)
 }
 
 function resultOf ({ subs, publications, presence, data, ...rest }: Result): object {

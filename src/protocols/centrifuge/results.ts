@@ -8,6 +8,8 @@ import type { Result } from './codec.ts'
 // comes before the server, which gives nobody more, ends the connection.
 const SPARE_SHARE = 0.2
 const MOST_SPARE_S = 20
+// In Protobuf it has 32 bits.
+const LONGEST_TTL_S = 2 ** 31 - 1
 
 /**
  * When a client is to bring a new token.
@@ -17,7 +19,7 @@ const MOST_SPARE_S = 20
 export function expiryOf (expiresAt = Infinity): Result {
   if (expiresAt === Infinity) return {}
   const left = (expiresAt - Date.now()) / 1000
-  return { expires: true, ttl: Math.max(1, Math.floor(left - Math.min(MOST_SPARE_S, left * SPARE_SHARE))) }
+  return { expires: true, ttl: Math.min(LONGEST_TTL_S, Math.max(1, Math.floor(left - Math.min(MOST_SPARE_S, left * SPARE_SHARE)))) }
 }
 
 /**

@@ -31,6 +31,8 @@ const { root } = parse(`
   message RpcRequest { bytes data = 1; string method = 2; }
   message SubRefreshRequest { string channel = 1; string token = 2; }
 
+  message EmulationRequest { string node = 1; string session = 2; bytes data = 3; }
+
   message Reply {
     uint32 id = 1;
     Error error = 2;
@@ -47,7 +49,7 @@ const { root } = parse(`
     Expiry sub_refresh = 15;
   }
   message Error { uint32 code = 1; string message = 2; bool temporary = 3; }
-  message ConnectResult { string client = 1; string version = 2; bool expires = 3; uint32 ttl = 4; map<string, SubscribeResult> subs = 6; uint32 ping = 7; bool pong = 8; }
+  message ConnectResult { string client = 1; string version = 2; bool expires = 3; uint32 ttl = 4; map<string, SubscribeResult> subs = 6; uint32 ping = 7; bool pong = 8; string session = 9; string node = 10; }
   message SubscribeResult { bool expires = 1; uint32 ttl = 2; bool recoverable = 3; string epoch = 6; repeated Publication publications = 7; bool recovered = 8; uint64 offset = 9; bool positioned = 10; bool was_recovering = 12; }
   message PresenceResult { map<string, ClientInfo> presence = 1; }
   message PresenceStatsResult { uint32 num_clients = 1; uint32 num_users = 2; }
@@ -58,7 +60,8 @@ const { root } = parse(`
   message Publication { bytes data = 4; ClientInfo info = 5; uint64 offset = 6; map<string, string> tags = 7; }
   message ClientInfo { string user = 1; string client = 2; bytes conn_info = 3; bytes chan_info = 4; }
 
-  message Push { string channel = 2; Publication pub = 4; Unsubscribe unsubscribe = 7; Subscribe subscribe = 9; }
+  message Push { string channel = 2; Publication pub = 4; Unsubscribe unsubscribe = 7; Subscribe subscribe = 9; Disconnect disconnect = 11; }
+  message Disconnect { uint32 code = 1; string reason = 2; }
   message Unsubscribe { uint32 code = 2; string reason = 3; }
   message Subscribe { bool recoverable = 1; string epoch = 4; uint64 offset = 5; bool positioned = 6; }
 `, { keepCase: true })
@@ -66,3 +69,4 @@ const { root } = parse(`
 /** What clients send, and are sent. */
 export const commandType: Type = root.lookupType('Command')
 export const replyType: Type = root.lookupType('Reply')
+export const emulationType: Type = root.lookupType('EmulationRequest')

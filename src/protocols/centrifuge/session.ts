@@ -1,10 +1,11 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { version as ourVersion } from '../../about.ts'
 import type { TokenVerifier } from '../../auth/token-verifier.ts'
 import { closeCodes, type Close } from '../../close-codes.ts'
 import type { FanfareError } from '../../errors.ts'
 import type { ConnectionManager } from '../../hub/connection-manager.ts'
 import type { Connection, Peer } from '../../hub/connection.ts'
-import type { Position } from '../../hub/publication.ts'
+import type { Position, Publication } from '../../hub/publication.ts'
 import { closeFor } from '../../hub/refusal.ts'
 import { ReplyError, replyErrorOf, replyErrorTable, type FaultLog } from '../../reply-errors.ts'
 import type { Message } from '../protocol.ts'
@@ -12,6 +13,7 @@ import { answers, type Answer } from './answers.ts'
 import type { Codec, Result } from './codec.ts'
 import type { Command, CommandName, Params } from './commands.ts'
 import { Disconnect } from './disconnect.ts'
+import { Pace } from './pace.ts'
 import { expiryOf, subscriptionResult } from './results.ts'
 
 /** What sessions need of those who own them. */
@@ -24,10 +26,17 @@ export interface SessionParts {
   readonly version: string
   /** How often clients are pinged in a way that they answer with a command, in seconds; 0: not in this way. */
   readonly pingInterval: number
-  /** What one reply may have, in bytes. */
-  readonly maxReplyBytes: number
+  /** What may wait for one client, in bytes; one reply may have half of it. */
+  readonly maxBufferedBytes: number
   /** Makes a message ready for the transport. */
   readonly bytesOf: (message: Message) => Buffer
+}
+
+type App = Pick<SessionParts, 'connections' | 'tokens' | 'log'>
+
+/** What all sessions of an app have in common. */
+export function sessionParts ({ connections, tokens, log }: App, { pingInterval, maxBufferedBytes }: Pick<SessionParts, 'pingInterval' | 'maxBufferedBytes'>): Omit<SessionParts, 'codec' | 'bytesOf'> {
+  return { connections, tokens, log, version: `fanfare ${ourVersion}`, pingInterval, maxBufferedBytes }
 }
 
 /** What one client of the Centrifuge protocol says and is answered: https://centrifugal.dev/docs/transports/client_protocol */
@@ -35,41 +44,71 @@ export class Session {
   readonly connection: Connection
   readonly parts: SessionParts
   readonly #peer: Peer
+  readonly #emulation: Pick<Result, 'session' | 'node'> | undefined
   /** Until they are needed no more. */
   #headers: IncomingHttpHeaders
   #phase: 'new' | 'connecting' | 'connected' = 'new'
+  readonly #pace: Pace
+  /** Publications that are not ordered and stored yet, and who waits for that. */
+  #publishing = 0
+  #whenPublished: (() => void)[] = []
   #messages = 0
   /** Number of the message whose `connect` was answered with an error. */
   #failedAt = 0
 
-  /** @param peer who it is as far as its request says */
-  constructor (connection: Connection, peer: Peer, headers: IncomingHttpHeaders, parts: SessionParts) {
+  /**
+   * @param peer who it is as far as its request says
+   * @param emulation with what its client sends by requests of its own, where it cannot on its connection
+   */
+  constructor (connection: Connection, peer: Peer, headers: IncomingHttpHeaders, parts: SessionParts, emulation?: Pick<Result, 'session' | 'node'>) {
     this.connection = connection
     this.#peer = peer
     this.#headers = headers
     this.parts = parts
+    this.#emulation = emulation
+    this.#pace = new Pace(connection, parts.maxBufferedBytes)
+  }
+
+  /** What one reply may have, in bytes. */
+  get maxReplyBytes (): number {
+    return this.parts.maxBufferedBytes / 2
   }
 
   /** Handles a message, which holds one command or several. */
   receive (message: Message): void {
     const { codec, connections } = this.parts
+    if (!this.connection.open) return
     const at = ++this.#messages
     const pieces = codec.split(message)
     if (pieces.length === 0) this.#end(new Disconnect(closeCodes.badRequest, `a message holds commands in ${codec.name === 'json' ? 'JSON, one in each line' : 'Protobuf, each after its length'}`))
     for (const piece of pieces) {
-      if (codec.isPong(piece)) this.#pong()
-      else connections.handle(this.connection, piece.length, () => this.#act(() => codec.read(piece), at))
+      if (codec.isPong(piece)) {
+        this.#pong()
+        // One pong too many ends it: what comes after that, up to 65,536 more in one message, is not looked at.
+        if (!this.connection.open) return
+      } else connections.handle(this.connection, piece.length, () => this.#act(() => codec.read(piece), at))
     }
   }
 
   /** Answers a command. */
   reply (id: number, name: CommandName, result: Result): void {
-    const { codec, maxReplyBytes } = this.parts
+    const { parts: { codec }, maxReplyBytes } = this
     const message = codec.reply(id, name, result)
     const { length } = message.data
     // It would be cut as slow for its own replies otherwise. What is recovered comes in pieces that are small enough.
     if (length > maxReplyBytes && name !== 'subscribe') this.refuse(id, new ReplyError(106, `The reply would have ${length} bytes, and may have ${maxReplyBytes} (MAX_BUFFERED_BYTES): ask for less at once`))
     else this.#write(message)
+  }
+
+  /** Publishes what the client sent, and answers when that is ordered and stored; returns a promise while hooks look at it. */
+  publish (id: number, channel: string, publication: Publication): Promise<void> | undefined {
+    this.#publishing++
+    return this.parts.connections.publishFrom(this.connection, channel, publication, (error) => {
+      if (error) this.refuse(id, error)
+      else this.reply(id, 'publish', {})
+      if (--this.#publishing > 0) return
+      for (const resolve of this.#whenPublished.splice(0)) resolve()
+    })
   }
 
   /** Answers a command with what went wrong, or ends the session for it. */
@@ -91,6 +130,8 @@ export class Session {
   }
 
   #act (read: () => Command | string, at: number): Promise<void> | undefined {
+    const rest = this.#pace.wait()
+    if (rest) return rest.then(() => this.#act(read, at))
     if (this.#failedAt > 0) {
       if (at > this.#failedAt) this.#end(new Disconnect(closeCodes.badRequest, 'the connect command was refused'))
       return
@@ -100,7 +141,14 @@ export class Session {
     else if (command.name === 'connect') return this.#connect(command.id, command.params, at)
     else if (this.#phase !== 'connected') this.#end(new Disconnect(closeCodes.badRequest, 'connect comes first'))
     // What a client has sent before it left is published all the same.
-    else if (this.connection.open || command.name === 'publish') return this.#answer(command)
+    else if (command.name === 'publish') return this.#answer(command)
+    // The others may ask for what is published before them.
+    else if (this.#publishing > 0) return new Promise<void>((resolve) => this.#whenPublished.push(resolve)).then(() => this.#answerIfOpen(command))
+    else return this.#answerIfOpen(command)
+  }
+
+  #answerIfOpen (command: Command): Promise<void> | undefined {
+    if (this.connection.open) return this.#answer(command)
   }
 
   #answer ({ id, name, params }: Command): Promise<void> | undefined {
@@ -144,6 +192,7 @@ export class Session {
         client: connection.id,
         version: server,
         ...!connections.renewsByItself && expiryOf(connection.peer.expiresAt),
+        ...this.#emulation,
         ...pingInterval > 0 && { ping: Math.ceil(pingInterval), pong: true },
         ...found.length > 0 && { subs: Object.fromEntries(found) }
       }))

@@ -1,5 +1,6 @@
+import { isUtf8 } from 'node:buffer'
 import type { Member } from '../../brokers/broker.ts'
-import type { Publication } from '../../hub/publication.ts'
+import type { Position, Publication } from '../../hub/publication.ts'
 import { depthRefusal } from '../../json-depth.ts'
 
 /** The JSON of what was published as text or JSON: text that can be read as JSON is JSON, and a string otherwise. Without line breaks, which stand between messages. */
@@ -23,6 +24,18 @@ export function publisherOf ({ from, by }: Publication): Member | undefined {
 /** What others may see of a client, in the names of the protocol. */
 export function clientInfo ({ user, client, info, channelInfo }: Member): object {
   return { user, client, conn_info: info, chan_info: channelInfo }
+}
+
+/** The text of bytes that can be read as JSON, which is UTF-8; nothing if they are something else. */
+export function jsonIn (bytes: Uint8Array): string | undefined {
+  if (!isUtf8(bytes)) return
+  const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()
+  if (isJson(text)) return text
+}
+
+/** Where somebody begins to hear a channel, in the names of the protocol. */
+export function placeOf (position: Position | undefined, recoverable: boolean): object {
+  return position ? { ...recoverable && { recoverable }, positioned: true, ...position } : {}
 }
 
 /** Whether a text can be read as JSON, and is not nested too deep for that. */

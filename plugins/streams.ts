@@ -1,0 +1,57 @@
+import type { OutgoingHttpHeaders } from 'node:http'
+import type { Writable } from 'node:stream'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import fp from 'fastify-plugin'
+import { originGuard } from '../src/auth/origin.ts'
+import type { PluginSettings } from '../src/config.ts'
+import { fanfareError } from '../src/errors.ts'
+import type { Connection } from '../src/hub/connection.ts'
+import { beginStream, OpenStreams } from '../src/transports/http-stream.ts'
+
+// What is noted for a client that has gone: there is no goodbye (the code that a WebSocket has for that).
+const GONE = 1006
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** The hook of a route that pages of allowed origins may call, and no others. For `onRequest`. */
+    crossOrigin: (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
+    /**
+     * Answers a request with a stream that has no end of its own.
+     *
+     * @param opening what it begins with
+     * @returns nothing where the client has gone already
+     * @throws {FanfareError} FANFARE_PIPELINED
+     */
+    beginStream: (request: FastifyRequest, reply: FastifyReply, headers: OutgoingHttpHeaders, opening: string) => Writable | undefined
+    /** Sees to it that a connection ends with its stream, and the stream with the node. */
+    follow: (stream: Writable, connection: Connection) => void
+  }
+}
+
+/** What routes need that answer with a stream. */
+async function streams (app: FastifyInstance, { allowedOrigins }: PluginSettings): Promise<void> {
+  const originRefusal = originGuard(allowedOrigins)
+  const open = new OpenStreams<Connection>((connection) => app.connections.closed(connection, GONE))
+
+  // The connections have been closed by now; the last bytes may still be on their way.
+  app.addHook('preClose', () => open.end())
+
+  app.decorate('crossOrigin', (request, reply, done) => {
+    const { origin } = request.headers
+    const refusal = originRefusal(request)
+    if (origin !== undefined && !refusal) reply.headers({ 'access-control-allow-origin': origin, 'access-control-allow-credentials': 'true', vary: 'Origin' })
+    done(refusal)
+  })
+
+  app.decorate('beginStream', (request, reply, headers, opening) => {
+    // It would be the socket of another answer.
+    if (!reply.raw.socket) throw fanfareError('FANFARE_PIPELINED')
+    reply.headers(headers).hijack()
+    if (!request.raw.socket.destroyed) return beginStream(reply.raw, reply.getHeaders() as OutgoingHttpHeaders, opening)
+  })
+
+  app.decorate('follow', (stream, connection) => open.add(stream, connection))
+}
+
+// After the plugin that drains the connections.
+export default fp(streams, { name: 'streams', dependencies: ['connections', 'websocket'] })
