@@ -109,7 +109,7 @@ t.test('commands after a publication are answered after it, and see it', async (
 t.test('who waits for a hook has said who it is: it was closed as one who had not', async (t) => {
   const { app, wsUrl } = await start(t, { hookTimeout: 20 })
   const asked = new Promise<() => void>((resolve) => {
-    app.connections.addHook('onConnect', async () => new Promise<void>((letIn) => resolve(letIn)))
+    app.connections.addHook('onConnect', async () => new Promise<void>((_resolve) => resolve(_resolve)))
   })
   const client = await speak(t, wsUrl)
   const greeting = client.ask({ connect: {} })
