@@ -7,6 +7,8 @@ const MOST_COMPRESSED_BYTES = 4096
 const MOST_BYTES = 16_384
 const PIECE_BYTES = 4096
 
+const LOST = new Error('the connection is lost')
+
 // So many messages are inflated in one turn of the loop before others get theirs: 0.2 ms.
 const MOST_IN_TURN = 32
 let inTurn = 0
@@ -46,18 +48,26 @@ export function holdInflating (ws: WebSocket): void {
   if (inflater) inflater.held = true
 }
 
-/**
- * Lets it go on.
- *
- * @param error why it has to give up what waits
- */
-export function releaseInflating (ws: WebSocket, error?: Error): void {
+/** Lets it go on. */
+export function releaseInflating (ws: WebSocket): void {
   const inflater = inflaterOf(ws)
   if (!inflater?.held) return
   inflater.held = false
   const { waiting } = inflater
   inflater.waiting = undefined
-  waiting?.(error)
+  waiting?.()
+}
+
+/** Lets it inflate nothing more for good: `ws` does not say that a connection is lost before all is inflated that was read from it. */
+export function giveUpInflating (ws: WebSocket): void {
+  const inflater = inflaterOf(ws)
+  if (!inflater) return
+  Object.assign(inflater, { decompress: refuse })
+  inflater.waiting?.(LOST)
+}
+
+function refuse (_data: Buffer, _final: boolean, callback: Callback): void {
+  process.nextTick(callback, LOST)
 }
 
 function inflaterOf (ws: WebSocket): Inflater | undefined {

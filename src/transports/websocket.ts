@@ -4,7 +4,7 @@ import type { WebSocket } from 'ws'
 import type { Encoding } from '../hub/encoding.ts'
 import type { Transport } from '../hub/transport.ts'
 import type { Protocol } from '../protocols/protocol.ts'
-import { holdInflating, inflateAtOnce, releaseInflating } from './inflate.ts'
+import { giveUpInflating, holdInflating, inflateAtOnce, releaseInflating } from './inflate.ts'
 import { StreamTransport } from './stream.ts'
 import { CompressedWebSocketEncoding, WebSocketEncoding } from './websocket-encoding.ts'
 import { framesIn, pingFrame } from './websocket-frames.ts'
@@ -19,7 +19,6 @@ export class WebSocketTransport extends StreamTransport implements Transport {
   readonly answersPings = true
   readonly #ws: WebSocket
   readonly #ping: Buffer
-  // `ws` says that it is closed only when all that was read is inflated.
   #onLost: (() => void) | undefined
 
   /**
@@ -39,8 +38,9 @@ export class WebSocketTransport extends StreamTransport implements Transport {
   pause (): void {
     this.#ws.pause()
     holdInflating(this.#ws)
-    this.#onLost ??= () => releaseInflating(this.#ws, new Error('the connection is lost'))
-    this.stream.once('close', this.#onLost)
+    this.#onLost ??= () => giveUpInflating(this.#ws)
+    if (this.stream.destroyed) this.#onLost()
+    else this.stream.once('close', this.#onLost)
   }
 
   resume (): void {
