@@ -136,3 +136,25 @@ t.test('a host app that has WebSocket routes of its own keeps them', async (t) =
   await app.close()
   t.match(await closed, { code: 1012 })
 })
+
+t.test('a prefix would be ignored: it stops the start, and is said how to do it', async (t) => {
+  const app = fastify()
+  t.teardown(() => app.close())
+  await t.rejects(async () => { await app.register(fanfare, { prefix: '/rt' } as never) }, { code: 'FANFARE_BAD_SETTING', message: /^prefix is not taken by Fanfare itself; register it in a context with one/ })
+})
+
+t.test('a Buffer that is used for something else once it is published was heard changed', async (t) => {
+  const { app, wsUrl } = await start(t)
+  const client = await connect(t, wsUrl)
+  const bytes = Buffer.from('first')
+  await app.connections.publish('broadcast', bytes)
+  bytes.write('XXXXX')
+  t.same(await client.hears(1), ['first'])
+})
+
+t.test('a ping interval of a day costs nothing: 432,000 slots were made for it', async (t) => {
+  const before = process.memoryUsage().heapUsed
+  const { wsUrl } = await start(t, { pingInterval: 86_400, pongTimeout: 0.001 })
+  await connect(t, wsUrl)
+  t.ok(process.memoryUsage().heapUsed - before < 50_000_000)
+})

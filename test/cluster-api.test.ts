@@ -1,5 +1,6 @@
 import t, { type Test } from 'tap'
 import { connect, connectMany, start, until, type Running } from './helper.ts'
+import { FaultProxy } from './fault-proxy.ts'
 import { startRedis } from './redis.ts'
 
 async function twoNodes (t: Test): Promise<[Running, Running]> {
@@ -63,4 +64,27 @@ t.test('without Redis other nodes cannot be asked, and that is said', async (t) 
   await t.rejects(app.connections.presence('broadcast'), { code: 'FANFARE_UNAVAILABLE' })
   await t.rejects(app.connections.disconnect({ channel: 'broadcast' }), { code: 'FANFARE_UNAVAILABLE' })
   t.equal((await closed).code, 3503, 'those of this node are closed all the same')
+})
+
+t.test('a node that does not hear that somebody is to be disconnected: that was called success', async (t) => {
+  const { port } = await startRedis(t)
+  const proxy = await new FaultProxy(port).start(t)
+  const one = await start(t, { redisUrl: `redis://127.0.0.1:${port}` })
+  const two = await start(t, { redisUrl: `redis://127.0.0.1:${proxy.port}` })
+  await until(() => [one, two].every(({ app }) => app.connections.nodes().length === 2))
+  const client = await connect(t, `${two.wsUrl}?channel=red`)
+  proxy.swallowing = true
+  await t.rejects(one.app.connections.disconnect({ channel: 'red' }), { code: 'FANFARE_UNAVAILABLE', message: /not every node has answered/ })
+  t.equal(client.ws.readyState, client.ws.OPEN)
+  proxy.swallowing = false
+})
+
+t.test('who is put into a channel hears what is published right after that, with Redis: it was lost to plain clients', async (t) => {
+  const [one, two] = await twoNodes(t)
+  const client = await connect(t, `${two.wsUrl}?channel=own`)
+  for (let round = 0; round < 10; round++) {
+    t.equal(await one.app.connections.addTo(`orders:${round}`, { channel: 'own' }), 1)
+    await one.app.connections.publish(`orders:${round}`, `first of ${round}`)
+  }
+  t.same((await client.hears(10)).toSorted(), Array.from({ length: 10 }, (_, round) => `first of ${round}`))
 })

@@ -52,3 +52,24 @@ t.test('an epoch is new at each start', async (t) => {
   const epochs = await Promise.all(Array.from({ length: 10 }, async () => (await (await new Node(new MemoryBroker(1000)).start(t)).publish('x', 'x')).epoch))
   t.equal(new Set(epochs).size, 10)
 })
+
+t.test('a history that is kept for longer than an hour is kept as long as that: after an hour it was one of another epoch', async (t) => {
+  const { performance } = globalThis
+  const now = performance.now.bind(performance)
+  let ahead = 0
+  t.intercept(performance, 'now', { value: () => now() + ahead })
+  const node = await new Node(new MemoryBroker(1e7)).start(t)
+  const first = await node.publish('kept', 'x', { historyTtl: 86_400 })
+  ahead = 2 * 3_600_000
+  const { publications, position, continuous } = await node.broker.history('kept', { limit: 10, since: { ...first, offset: 0 } })
+  t.strictSame([publications.length, position, continuous], [1, first, true])
+  t.same(await node.publish('kept', 'y', { historyTtl: 86_400 }), { ...first, offset: 2 })
+})
+
+t.test('very many channels with one small publication each take no more than they may: a third of it was counted', async (t) => {
+  const node = await new Node(new MemoryBroker(1_000_000)).start(t)
+  const names = Array.from({ length: 5000 }, (_none, index) => `c${index}`)
+  for (const name of names) await node.publish(name, 'x')
+  const kept = (await Promise.all(names.map((name) => node.broker.history(name, { limit: 1 })))).filter(({ publications }) => publications.length > 0)
+  t.ok(kept.length > 500 && kept.length * 900 <= 1_000_000, `${kept.length} histories of 5,000 are kept`)
+})

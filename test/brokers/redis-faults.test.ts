@@ -136,3 +136,24 @@ t.test('Redis away when the node starts: it waits for it', async (t) => {
   await redis.restart()
   await (await starting).publish('x', 'x')
 })
+
+t.test('what others publish in Redis ends no node: one stray message ended all of them', async (t) => {
+  const { redis, node } = await setUp(t)
+  await node.publish('x', 'before')
+  await until(() => node.texts('x').length === 1)
+  const [channel] = redis.cli('pubsub', 'channels', '*{x}*').split('\n')
+  const control = redis.cli('pubsub', 'channels', '*control').split('\n')[0]
+  for (const stray of ['hello', '', 'e:1\nN\u0001', '{', 'null', '{"kind":"ask"}']) {
+    for (const name of [channel, control]) t.ok(Number(redis.cli('publish', name as string, stray)) > 0, `${name} is heard`)
+  }
+  await node.publish('x', 'after')
+  await until(() => node.texts('x').includes('after'))
+  t.same(node.texts('x'), ['before', 'after'])
+})
+
+t.test('a history that is kept for longer than a day is kept as long as that: its position was forgotten, and it with that', async (t) => {
+  const { redis, node } = await setUp(t)
+  await node.publish('x', 'kept', { historyTtl: 604_800 })
+  const times = redis.cli('keys', '*{x}*').split('\n').map((key) => Number(redis.cli('ttl', key)))
+  t.ok(times.length >= 2 && times.every((seconds) => seconds > 604_700), times.join())
+})

@@ -123,3 +123,17 @@ t.test('very many publishers at once: the loop turns while they are written to',
   t.ok(most < RECEIVERS, `${most} writes in one turn`)
   for (const { lines } of transports) t.equal(lines.length, RECEIVERS)
 })
+
+t.test('publishers to two channels kept all others from hearing anything, as long as they answered to each other', async (t) => {
+  const { manager, transports, last, connections } = crowd()
+  let answers = 0
+  for (const [index, transport] of transports.slice(0, 2).entries()) {
+    transport.onWrite = () => {
+      clock += WRITE_MS
+      if (answers++ < 10_000) setImmediate(() => manager.receive(connections[index] as Connection, NAMES[index] as string, { kind: 'text', data: Buffer.alloc(0) }))
+    }
+  }
+  for (const name of NAMES) manager.publish(name, 'first')
+  while (last.lines.length < 10) await nextTurn()
+  t.ok(answers < 1000, `${answers} answers until it had heard ten`)
+})

@@ -153,3 +153,32 @@ t.test('a hook that there is not, or that is no function, is an error at once', 
   t.throws(() => add('onConnect', 'text'), { code: 'FANFARE_BAD_HOOK' })
   t.throws(() => add('__proto__', () => {}), { code: 'FANFARE_BAD_HOOK' })
 })
+
+t.test('whatever hooks and functions throw, also nothing, ends neither the node nor another: null ended the process', async (t) => {
+  const { app, url, wsUrl } = await start(t, { apiKey: KEY })
+  const thrown = [null, undefined, 'a string', 42, Object.create(null) as object, Symbol('x')]
+  for (const [index, value] of thrown.entries()) {
+    app.connections.rpc(`f${index}`, () => Promise.reject(value))
+    app.connections.addHook('onDisconnect', () => Promise.reject(value))
+  }
+  const call = apiOf(url)
+  for (const index of thrown.keys()) t.match(await call('rpc', { method: `f${index}` }), errorWith(100))
+  app.connections.addHook('onConnect', () => Promise.reject(thrown.shift()))
+  for (let round = 0; round < 6; round++) t.match(await refusal(wsUrl), { status: 403, body: /FANFARE_REFUSED/ })
+})
+
+t.test('what a hook still looked at when its connection was ended was published after that', async (t) => {
+  const { app, wsUrl } = await start(t)
+  const asked = new Promise<() => void>((resolve) => {
+    app.connections.addHook('onPublish', () => new Promise<void>((_resolve) => resolve(_resolve)))
+  })
+  const client = await connect(t, wsUrl)
+  client.ws.send('x')
+  const answer = await asked
+  const closed = client.closed()
+  await app.connections.disconnect({ channel: 'broadcast' })
+  answer()
+  t.match(await closed, { code: 3503 })
+  await new Promise(setImmediate)
+  t.equal((await app.connections.position('broadcast')).offset, 0)
+})

@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import t from 'tap'
 import type { Action, Permission } from '../../src/hub/permissions.ts'
 import { Client, connect, refusal, start, type Running } from '../helper.ts'
+import { greet } from '../protocols/centrifuge/client.ts'
 import { answerOf, as, bearer, startSecure, tokenOf } from '../tokens.ts'
 
 const values: Permission[] = ['everyone', 'authenticated', 'subscribers', 'token', 'server', 'none']
@@ -124,4 +125,25 @@ t.test('a rule that shows everyone who is in a channel showed that of private ch
     for (const channel of ['$vip', 'inbox#ada']) t.equal((await answerOf(`${url}/${path}?channel=${encodeURIComponent(channel)}`, headers)).status, 403, `${path} of ${channel}`)
     for (const channel of ['news', 'inbox#eve']) t.equal((await answerOf(`${url}/${path}?channel=${encodeURIComponent(channel)}`, headers)).status, 200, `${path} of ${channel}`)
   }
+})
+
+t.test('a rule for all channels holds for all names: globs left out what looks like a path', async (t) => {
+  const none = { subscribe: 'none', publish: 'none', presence: 'none', history: 'none' } as const
+  for (const match of ['*', '**']) {
+    const { wsUrl } = await start(t, { channels: [{ match, allow: none }] })
+    for (const name of ['x', '.', '..', './x', '../x', 'a/../b', 'a/./b', 'chat:x/../y', '.hidden', '/', 'a/', '!x']) {
+      t.equal((await refusal(`${wsUrl}?channel=${encodeURIComponent(name)}`)).status, 403, `${match}: ${name}`)
+    }
+  }
+  const { wsUrl } = await start(t, { channels: [{ match: 'chat:*', allow: none }, { match: '{news,room-{1..3}}/*', allow: none }] })
+  for (const name of ['chat:x/../y', 'news/../y', 'room-2/x']) t.equal((await refusal(`${wsUrl}?channel=${encodeURIComponent(name)}`)).status, 403, name)
+  for (const name of ['chat', 'room-4/x', 'news']) t.equal((await refusal(`${wsUrl}?channel=${encodeURIComponent(name)}`)).status, 101, name)
+})
+
+t.test('channels of some users, and private ones: who may not hear them may not publish there, whatever a rule says', async (t) => {
+  const { wsUrl, app } = await startSecure(t, { channels: [{ match: '**', allow: OPEN }] })
+  const eve = await greet(t, wsUrl, { token: await tokenOf({ sub: 'eve' }) })
+  for (const channel of ['inbox#ada', '$team']) t.match(await eve.ask({ publish: { channel, data: 1 } }), { error: { code: 103 } }, channel)
+  t.match(await eve.ask({ publish: { channel: 'inbox#ada,eve', data: 1 } }), { publish: {} })
+  t.equal((await app.connections.position('inbox#ada')).offset, 0)
 })

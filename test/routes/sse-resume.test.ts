@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { connect as connectTcp } from 'node:net'
 import t from 'tap'
 import { start, until } from '../helper.ts'
+import { startRedis } from '../redis.ts'
 import { EventStreamParser, listenTo } from '../sse-client.ts'
 
 const numbers = (from: number, to: number): string[] => Array.from({ length: to - from + 1 }, (_, index) => String(from + index))
@@ -130,4 +131,20 @@ t.test('what is published past the history has no id', async (t) => {
     t.same(await client.hears(3), ['1', 'passing', '2'])
     t.same(client.events.map(({ lastEventId }) => /a=[\w-]+:(\d+)/.exec(lastEventId)?.[1]), ['1', '1', '2'])
   }
+})
+
+t.test('a new stream of a busy channel without a history has lost nothing: it was told so', async (t) => {
+  const { app, url } = await start(t, { historySize: 0, redisUrl: (await startRedis(t)).url })
+  const load = { goesOn: true }
+  const published = (async () => {
+    for (let number = 0; load.goesOn; number++) await Promise.all([app.connections.publish('a', String(number)), new Promise(setImmediate)])
+  })()
+  for (let round = 0; round < 20; round++) {
+    const client = await listenTo(t, `${url}/sse?channel=a`)
+    await client.hears(3)
+    t.same(client.reports, [])
+    client.close()
+  }
+  load.goesOn = false
+  await published
 })
