@@ -64,6 +64,12 @@ export class Feed {
     this.#sure = false
   }
 
+  /** The same, and looks at once. */
+  check (): void {
+    this.doubt()
+    this.fetch().catch(() => {})
+  }
+
   /**
    * Fetches what is missing, if anything, and hands it on.
    *

@@ -205,8 +205,7 @@ export class RedisBroker implements Broker {
       else feed?.receive(decodeHeard(message))
     } catch (error) {
       this.#log.warn(`What came from Redis in ${JSON.stringify(name)} was not written by this version of Fanfare: ${(error as Error).message}`)
-      feed?.doubt()
-      feed?.fetch().catch(() => {})
+      feed?.check()
     }
   }
 

@@ -103,7 +103,7 @@ export class Channels {
    */
   leave (connection: Connection, name: string): boolean {
     connection.placed?.delete(name)
-    dropGrant(connection, name)
+    connection.dropGrant(name)
     const wasAsking = connection.asking === name
     if (wasAsking) connection.asking = undefined
     const isComing = connection.joining?.delete(name) ?? wasAsking
@@ -240,13 +240,4 @@ export class Channels {
     this.#channels.delete(channel.name)
     this.#parts.broker.unsubscribe(channel.name)
   }
-}
-
-// What a token gave for one subscription ends with it.
-function dropGrant (connection: Connection, name: string): void {
-  const { peer } = connection
-  if (!peer.grants?.get(name)?.single) return
-  const grants = new Map(peer.grants)
-  grants.delete(name)
-  connection.peer = { ...peer, grants }
 }

@@ -1,14 +1,12 @@
-import { closeCodes } from '../close-codes.ts'
 import { fanfareError, type FanfareError } from '../errors.ts'
-import type { Admission, Wish } from './access-api.ts'
-import type { Channels } from './channels.ts'
-import { ClusterApi, type Renewal } from './cluster-api.ts'
+import type { Wish } from './access-api.ts'
+import type { Renewal } from './cluster-api.ts'
+import { cancelAll, ComingApi } from './coming-api.ts'
 import type { Connection, Grant, Peer } from './connection.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import type { Inbox } from './inbox.ts'
-import { historyUnreadable, type Beginning, type Coming } from './joining.ts'
-import type { Lifetimes } from './lifetimes.ts'
-import type { Hearing, Log } from './manager-settings.ts'
+import type { Beginning } from './joining.ts'
+import type { Log } from './manager-settings.ts'
 import { channelNameRefusal, type Position, type Publication } from './publication.ts'
 
 /** Where channels begin that somebody is put into; one that keeps no history begins nowhere. */
@@ -25,38 +23,10 @@ export interface SubscribeWish {
 }
 
 /** What protocols do for the connections that speak them: what clients send, ask for and are told. */
-export abstract class ClientApi extends ClusterApi {
+export abstract class ClientApi extends ComingApi {
   protected abstract readonly log: Log
-  protected abstract readonly maxChannels: number
-  /** What the channels of one connection may begin with, in bytes. */
-  protected abstract readonly maxBeginningBytes: number
-  protected abstract readonly table: Channels
   protected abstract readonly inbox: Inbox
   protected abstract readonly heartbeat: Heartbeat
-  protected abstract readonly lifetimes: Lifetimes
-
-  /**
-   * Lets a connection hear a channel: all that is published from now on, or from where it says on. Nothing changes if it
-   * does already.
-   */
-  subscribe (connection: Connection, channel: string, { echo = true, since, last, positions }: Hearing = {}): void {
-    if (connection.isIn(channel)) return
-    const from = positions?.get(channel) ?? since
-    if (from || last) this.table.joining.joinFrom(connection, channel, echo, { since: from, last })
-    else this.table.join(connection, channel, echo)
-  }
-
-  /** Ends that; the connection hears first what was published so far. */
-  unsubscribe (connection: Connection, channel: string): void {
-    this.table.leave(connection, channel)
-    if (connection.deadlines) this.lifetimes.reset(connection)
-  }
-
-  /** Tells a connection something directly, after all that was published to it so far. */
-  send (connection: Connection, bytes: Buffer): void {
-    this.table.catchUp(connection)
-    if (connection.open) connection.transport.write(bytes)
-  }
 
   /**
    * Handles what a connection sent that gets no replies: publishes it to the channel, at the rate that the connection may
@@ -113,7 +83,7 @@ export abstract class ClientApi extends ClusterApi {
     if (admission instanceof Error) throw admission
     const { channels } = admission
     if (channels.length > this.maxChannels) throw fanfareError('FANFARE_TOO_MANY_CHANNELS', this.maxChannels)
-    const comings = await this.#comeAll(connection, admission, since)
+    const comings = await this.comeAll(connection, admission, since)
     if (!connection.open) {
       cancelAll(comings.values())
       return
@@ -125,7 +95,7 @@ export abstract class ClientApi extends ClusterApi {
     tell(new Map(wanted.map(([channel, coming]) => [channel, coming?.beginning])))
     for (const [channel, coming] of comings) {
       if (coming?.wanted === false) coming.cancel()
-      else this.#hearPlaced(connection, channel, coming)
+      else this.hearPlaced(connection, channel, coming)
     }
     this.lifetimes.reset(connection)
     this.heartbeat.add(connection)
@@ -140,14 +110,14 @@ export abstract class ClientApi extends ClusterApi {
    * FANFARE_UNAVAILABLE, and what hooks throw
    */
   async subscribeAs (connection: Connection, channel: string, { grant, since, data }: SubscribeWish, tell: (beginning: Beginning | undefined) => void): Promise<void> {
-    const refusal = channelNameRefusal(channel) ?? this.#roomRefusal(connection, channel)
+    const refusal = channelNameRefusal(channel) ?? this.roomRefusal(connection, channel)
     if (refusal) throw refusal
     const peer = grant ? peerWith(connection, channel, grant) : connection.peer
     await this.#askToHear(connection, peer, channel, data)
     // The server may have put it there meanwhile.
-    const late = this.#roomRefusal(connection, channel)
+    const late = this.roomRefusal(connection, channel)
     if (late) throw late
-    const coming = await this.#begin(connection, peer, channel, since)
+    const coming = await this.begin(connection, peer, channel, since)
     const { peer: before } = connection
     try {
       this.table.catchUp(connection)
@@ -160,7 +130,7 @@ export abstract class ClientApi extends ClusterApi {
       coming?.cancel()
       throw error
     }
-    this.#hear(connection, channel, coming)
+    this.hear(connection, channel, coming)
     if (grant) this.lifetimes.reset(connection)
   }
 
@@ -175,51 +145,14 @@ export abstract class ClientApi extends ClusterApi {
     this.lifetimes.renew(connection, renewal)
   }
 
-  /** Whether a channel keeps what is published, so that its publications have positions that are worth knowing. */
-  keepsHistory (channel: string): boolean {
-    const { historySize, historyTtl } = this.rules.of(channel)
-    return historySize > 0 && historyTtl > 0
-  }
-
   /** Whether hooks let connections go on that would end, so that clients need not bring new tokens. */
   get renewsByItself (): boolean {
     return this.hooks.has('onRefresh')
   }
 
-  protected override remove (connection: Connection, channel: string): void {
-    this.table.remove(connection, channel)
-    if (connection.deadlines) this.lifetimes.reset(connection)
-  }
-
-  protected override async place (connection: Connection, channel: string): Promise<void> {
-    if (!connection.known || connection.isIn(channel)) return
-    if (connection.channels.length >= this.maxChannels) {
-      this.close(connection, closeCodes.channelLimit)
-      return
-    }
-    try {
-      if (connection.encoding.encodePlaced) await this.#placeAndTell(connection, channel)
-      else {
-        await this.table.prepare([channel])
-        this.subscribe(connection, channel)
-      }
-    } catch {
-      this.close(connection, historyUnreadable)
-    }
-  }
-
   /** To be called when it is known who a connection is, and what it hears. */
   protected opened ({ id, peer: { address, user } }: Connection, channels: readonly string[]): void {
     this.log.info({ connection: id, address, user, channels, connections: this.here().connections.size }, 'connection opened')
-  }
-
-  async #placeAndTell (connection: Connection, channel: string): Promise<void> {
-    const coming = await this.#come(connection, connection.peer, channel)
-    const bytes = connection.encoding.encodePlaced?.(channel, coming?.beginning.position, this.mayRead(connection.peer, channel))
-    if (bytes && connection.open && coming?.wanted !== false) {
-      this.send(connection, bytes)
-      this.#hearPlaced(connection, channel, coming)
-    } else coming?.cancel()
   }
 
   async #askToHear (connection: Connection, peer: Peer, channel: string, data: unknown): Promise<void> {
@@ -232,54 +165,6 @@ export abstract class ClientApi extends ClusterApi {
       connection.asking = undefined
     }
   }
-
-  #hearPlaced (connection: Connection, channel: string, coming: Coming | undefined): void {
-    connection.placed ??= new Set()
-    connection.placed.add(channel)
-    this.#hear(connection, channel, coming)
-  }
-
-  #hear (connection: Connection, channel: string, coming: Coming | undefined): void {
-    // What it is told may have been too much for it.
-    if (!connection.open) coming?.cancel()
-    else if (coming) coming.join()
-    else this.table.join(connection, channel, true)
-  }
-
-  async #come (connection: Connection, peer: Peer, channel: string, since?: Position, share?: number): Promise<Coming | undefined> {
-    await this.table.prepare([channel])
-    return this.#begin(connection, peer, channel, since, share)
-  }
-
-  // Who may not read the history cannot come back to it either.
-  async #begin (connection: Connection, peer: Peer, channel: string, since?: Position, share?: number): Promise<Coming | undefined> {
-    if (this.keepsHistory(channel)) return this.table.joining.begin(connection, channel, since && this.mayRead(peer, channel) ? since : undefined, share)
-  }
-
-  async #comeAll (connection: Connection, { peer, channels }: Admission, since: ReadonlyMap<string, Position>): Promise<Map<string, Coming | undefined>> {
-    const share = 1 / Math.max(1, since.size)
-    const results = await Promise.allSettled(channels.map(async (channel) => [channel, await this.#come(connection, peer, channel, since.get(channel), share)] as const))
-    const failure = results.find((result) => result.status === 'rejected')
-    const comings = new Map(results.flatMap((result) => result.status === 'fulfilled' ? [result.value] : []))
-    // Each brings one publication at least. All are told in one message, which must not be more than may wait.
-    let bytes = 0
-    for (const coming of comings.values()) {
-      if (coming && bytes + coming.bytes > this.maxBeginningBytes) coming.postpone()
-      else bytes += coming?.bytes ?? 0
-    }
-    if (!failure) return comings
-    cancelAll(comings.values())
-    throw failure.reason
-  }
-
-  #roomRefusal (connection: Connection, channel: string): Error | undefined {
-    if (connection.isIn(channel)) return fanfareError('FANFARE_ALREADY_SUBSCRIBED', channel)
-    if (connection.channels.length >= this.maxChannels) return fanfareError('FANFARE_TOO_MANY_CHANNELS', this.maxChannels)
-  }
-}
-
-function cancelAll (comings: Iterable<Coming | undefined>): void {
-  for (const coming of comings) coming?.cancel()
 }
 
 function peerWith ({ peer }: Connection, channel: string, grant: Grant): Peer {

@@ -119,6 +119,14 @@ export class Connection {
     return this.joining ? names.concat(Array.from(this.joining.keys())) : names
   }
 
+  /** Forgets what a token gave for one subscription, which has ended. */
+  dropGrant (name: string): void {
+    if (!this.peer.grants?.get(name)?.single) return
+    const grants = new Map(this.peer.grants)
+    grants.delete(name)
+    this.peer = { ...this.peer, grants }
+  }
+
   /** Stops reading from the peer until every hold is released. */
   hold (): void {
     if (this.#holds++ === 0) this.transport.pause()

@@ -60,7 +60,7 @@ t.test('what a client had sent before it left is published before the node stops
   sender.socket.resetAndDestroy()
   await until(() => app.connections.count === 0)
   await app.connections.drain(0)
-  await until(async () => (await app.connections.position('broadcast')).offset === 10)
+  t.equal((await app.connections.position('broadcast')).offset, 10)
 })
 
 t.test('USER_MESSAGE_RATE goes on where a user comes back: it began anew with each connection', async (t) => {

@@ -1,6 +1,7 @@
 import { connect as connectTcp } from 'node:net'
 import t from 'tap'
-import { connect } from '../helper.ts'
+import { connect, until } from '../helper.ts'
+import { openRaw } from '../raw-websocket.ts'
 import { KEY, post } from '../routes/api-client.ts'
 import { startProbed } from './probed.ts'
 
@@ -178,3 +179,31 @@ for (const secret of ['', SECRET]) {
     t.same(errors(), [])
   })
 }
+
+t.test('65,536 pongs, empty lines and commands in one message of the Centrifuge protocol: closed, no stall over 50 ms', async (t) => {
+  const { port, probe, errors } = await startProbed(t, { TOKEN_HMAC_SECRET: SECRET })
+  const bombs: [string, string, number, Buffer][] = [
+    ['pongs in Protobuf', 'centrifuge-protobuf', 2, Buffer.alloc(65_536)],
+    ['pongs in JSON', 'centrifuge-json', 1, Buffer.from('{}\n'.repeat(21_845))],
+    ['empty lines', 'centrifuge-json', 1, Buffer.from('\n'.repeat(65_536))],
+    ['commands before connect', 'centrifuge-json', 1, Buffer.from('{"id":1}\n'.repeat(7281))],
+    ['lines that are no JSON', 'centrifuge-json', 1, Buffer.from('x\n'.repeat(32_768))]
+  ]
+  for (const [name, protocol, opcode, payload] of bombs) {
+    const worst: number[] = []
+    // The first may find code that is not compiled yet.
+    for (let round = 0; round < 3; round++) {
+      await probe()
+      const attacker = await openRaw(t, port, '/connection/websocket', [`Sec-WebSocket-Protocol: ${protocol}`])
+      attacker.send({ opcode, payload })
+      await until(() => attacker.closeCode !== undefined)
+      t.equal(attacker.closeCode, 3501, name)
+      attacker.socket.destroy()
+      worst.push((await probe()).stallMs)
+    }
+    const stallMs = Math.min(...worst)
+    t.comment(`${name}: stall ${stallMs.toFixed(0)} ms of ${MOST_STALL_MS}`)
+    t.ok(stallMs <= MOST_STALL_MS, `${name}: a stall of ${stallMs.toFixed(0)} ms`)
+  }
+  t.same(errors(), [])
+})
