@@ -52,7 +52,9 @@ async function webSockets (app: FastifyInstance, settings: PluginSettings): Prom
     preClose: (done) => { stop().then(() => done(), done) }
   })
   const [answer] = app.server.listeners('upgrade').filter((listener) => !before.includes(listener)) as [Parameters<typeof answerUpgrades>[1]]
-  const onUpgrade = answerUpgrades(app.server as Server, answer)
+  // A context inherits what the app itself has.
+  const isContext = !Object.hasOwn(app, 'server')
+  const onUpgrade = answerUpgrades(app.server as Server, answer, isContext)
   app.server.off('upgrade', answer).on('upgrade', onUpgrade)
   const looking = cutHalfFrames(app.websocketServer.clients)
 }

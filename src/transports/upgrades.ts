@@ -6,18 +6,19 @@ type Answer = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
 
 /**
  * Makes a listener for `upgrade` of one that answers requests for WebSockets. Who asks for something else, as HTTP clients do that
- * would rather speak HTTP/2, is answered as if it had not asked (RFC 9110 section 7.8); who is refused is cut after the answer.
+ * would rather speak HTTP/2, is answered as if it had not asked (RFC 9110 section 7.8).
  *
- * @param answer of `@fastify/websocket`
+ * @param answer of `@fastify/websocket`, which cuts who is refused in its own context
+ * @param cuts whether those that other contexts refuse are to be cut here: nobody else reads from their sockets. It costs a tenth of a connect
  */
-export function answerUpgrades (server: Server, answer: Answer): Answer {
+export function answerUpgrades (server: Server, answer: Answer, cuts: boolean): Answer {
   return (request, socket, head) => {
     if (!wantsWebSocket(request)) {
       answerOrdinarily(server, request, socket, head)
       return
     }
     answer(request, socket, head)
-    // Nobody reads from the socket of a request that was refused outside of the context of the plugin.
+    if (!cuts) return
     const response = (socket as Socket & { _httpMessage?: ServerResponse })._httpMessage
     response?.once('finish', () => socket.destroy())
   }
