@@ -78,7 +78,7 @@ const centrifugeHttp: FastifyPluginAsyncTypebox<PluginSettings> = async (app, se
     if (typeof emulated === 'string') throw fanfareError('FANFARE_BAD_EMULATION', emulated)
     mustFit(emulated.data)
     const taken = await sessions.pass(emulated, codec === protobuf)
-    if (taken === undefined) throw fanfareError('FANFARE_NO_NODE', JSON.stringify(emulated.node))
+    if (taken === undefined) throw fanfareError('FANFARE_NO_NODE')
     if (!taken) throw fanfareError('FANFARE_HELD_BACK')
     return reply.code(204).send()
   })

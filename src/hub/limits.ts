@@ -1,5 +1,8 @@
 import type { Connection } from './connection.ts'
 
+// Timers of more milliseconds than a signed number of 32 bits can hold fire at once.
+const LONGEST_TIMER_MS = 2 ** 31 - 1
+
 /** So many of something in a second. */
 export class Bucket {
   readonly #rate: number
@@ -19,19 +22,24 @@ export class Bucket {
 
   /** Milliseconds until there is one; 0 if there is. */
   get waitMs (): number {
-    const now = performance.now()
-    this.#tokens = Math.min(this.#capacity, this.#tokens + (now - this.#countedAt) * this.#rate / 1000)
-    this.#countedAt = now
+    this.#refill()
     return this.#tokens >= 1 ? 0 : Math.ceil((1 - this.#tokens) * 1000 / this.#rate)
   }
 
   /** Milliseconds until all that may come at once may come again. */
   get refillMs (): number {
-    return Math.ceil(Math.max(0, this.#capacity - this.#tokens) * 1000 / this.#rate)
+    this.#refill()
+    return Math.ceil((this.#capacity - this.#tokens) * 1000 / this.#rate)
   }
 
   take (): void {
     this.#tokens--
+  }
+
+  #refill (): void {
+    const now = performance.now()
+    this.#tokens = Math.min(this.#capacity, this.#tokens + (now - this.#countedAt) * this.#rate / 1000)
+    this.#countedAt = now
   }
 }
 
@@ -111,14 +119,17 @@ export class Throttle {
       }
       this.#timer = undefined
       connection.release()
-    }, this.#waitMs)
+    }, Math.min(this.#waitMs, LONGEST_TIMER_MS))
   }
 }
 
-/** What the messages of each user are counted by, as long as the user is connected. */
+/** What the messages of one user are counted by; `leaving`: it is looked at again when it should be full. */
+interface UserBucket { readonly bucket: Bucket, connections: number, leaving: boolean }
+
+/** What the messages of each user are counted by, as long as the user is connected, and a little longer. */
 export class UserBuckets {
   readonly #rate: number
-  readonly #users = new Map<string, { readonly bucket: Bucket, connections: number }>()
+  readonly #users = new Map<string, UserBucket>()
 
   /** @param rate messages per second and user */
   constructor (rate: number) {
@@ -128,7 +139,7 @@ export class UserBuckets {
   add (user: string): Bucket {
     let entry = this.#users.get(user)
     if (!entry) {
-      entry = { bucket: new Bucket(this.#rate), connections: 0 }
+      entry = { bucket: new Bucket(this.#rate), connections: 0, leaving: false }
       this.#users.set(user, entry)
     }
     entry.connections++
@@ -137,9 +148,15 @@ export class UserBuckets {
 
   remove (user: string): void {
     const entry = this.#users.get(user)
-    if (!entry || --entry.connections > 0) return
-    // Who comes back at once goes on with the same bucket, until it would be full again.
-    setTimeout(() => { if (entry.connections === 0) this.#users.delete(user) }, entry.bucket.refillMs).unref()
+    if (entry && --entry.connections === 0 && !entry.leaving) this.#forgetWhenFull(user, entry)
+  }
+
+  // Who comes back before its bucket is full again goes on with it.
+  #forgetWhenFull (user: string, entry: UserBucket): void {
+    const { refillMs } = entry.bucket
+    entry.leaving = entry.connections === 0 && refillMs > 0
+    if (entry.leaving) setTimeout(() => this.#forgetWhenFull(user, entry), Math.min(refillMs, LONGEST_TIMER_MS)).unref()
+    else if (entry.connections === 0) this.#users.delete(user)
   }
 }
 

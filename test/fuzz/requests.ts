@@ -43,7 +43,7 @@ const header: fc.Arbitrary<[string, string]> = fc.oneof(
 const cases: fc.Arbitrary<Fed> = fc.record({
   guarded: fc.boolean(),
   method: fc.oneof({ weight: 9, arbitrary: fc.constant('GET') }, { weight: 1, arbitrary: fc.constantFrom('HEAD', 'OPTIONS', 'DELETE', 'get', 'GETT') }),
-  path: fc.oneof({ weight: 6, arbitrary: fc.constantFrom('/ws', '/ws', '/sse', '/position', '/presence') }, { weight: 3, arbitrary: fc.oneof(fc.constantFrom('/', '/hello', '/health/ready', '/api/info', '/main.js', '/ws/', '//ws', '/%77s', '/vendor/uplot/../../package.json'), value.map((text) => `/${text}`)) }),
+  path: fc.oneof({ weight: 6, arbitrary: fc.constantFrom('/ws', '/ws', '/sse', '/position', '/presence') }, { weight: 3, arbitrary: fc.oneof(fc.constantFrom('/connection/websocket', '/connection/http_stream', '/connection/sse', '/emulation', '/', '/hello', '/health/ready', '/api/info', '/main.js', '/ws/', '//ws', '/%77s', '/vendor/uplot/../../package.json'), value.map((text) => `/${text}`)) }),
   query: fc.array(fc.tuple(fc.oneof(fc.constantFrom(...KEYS), value), fc.oneof(value, value.map(encodeURIComponent), token)), { maxLength: 4 }),
   headers: fc.array(header, { maxLength: 4 }),
   upgrade: fc.boolean()

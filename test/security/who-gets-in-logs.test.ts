@@ -3,6 +3,7 @@ import { connect, refusal, until } from '../helper.ts'
 import { runToEnd, startProcess, type ServerProcess } from '../process.ts'
 import { KEY, post } from '../routes/api-client.ts'
 import { greet } from '../protocols/centrifuge/client.ts'
+import { emulate, Lines } from '../protocols/centrifuge/lines.ts'
 import { listenTo } from '../sse-client.ts'
 import { answerOf, as, bearer, encoded, SECRET, secondsFromNow, tokenOf } from '../tokens.ts'
 import { rawAnswer, UPGRADE } from './raw.ts'
@@ -65,6 +66,15 @@ t.test('tokens in URL, header, cookie or subprotocol: 0 in all that the server p
   for (const command of [{ refresh: { token: good } }, { sub_refresh: { channel: '$room', token: subscription } }, { subscribe: { channel: '$room', token: subscription } }]) {
     const another = await greet(t, wsUrl, { token: good })
     answers.push(JSON.stringify([another.greeting, await another.ask(command)]))
+  }
+  for (const token of [good, ...bad]) {
+    const connect = { id: 1, connect: { token } }
+    const commands = encodeURIComponent(JSON.stringify(connect))
+    for (const query of [`cf_connect=${commands}`, `cf_connect=${commands}&cf_connect=${commands}`]) answers.push((await answerOf(`${url}/connection/sse?${query}`)).text)
+    const lines = await Lines.open(t, url, [connect])
+    answers.push(JSON.stringify(await lines.finds(() => true)))
+    lines.leave()
+    for (const body of [{ session: token, node: token, data: token }, { session: token, node: 1, data: token }, token]) answers.push(await (await emulate(url, body)).text())
   }
   for (const token of bad) answers.push(JSON.stringify(await greet(t, wsUrl, { token }).then(({ greeting }) => greeting, (close: Error) => close.message)))
   const closed = client.closed()

@@ -2,10 +2,11 @@ import { once } from 'node:events'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import type { JWTPayload } from 'jose'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { WebSocket, type ClientOptions } from 'ws'
 import { connect, refusal, start } from '../helper.ts'
 import { addressOf, Speaker } from '../protocols/centrifuge/client.ts'
+import { Lines } from '../protocols/centrifuge/lines.ts'
 import { answerOf, as, bearer, secondsFromNow, SECRET, startSecure, tokenOf } from '../tokens.ts'
 import { AUDIENCE, badTokensFor, ISSUER } from './bad-tokens.ts'
 import { rawAnswer, UPGRADE } from './raw.ts'
@@ -39,7 +40,16 @@ async function commandedWith (wsUrl: string, token: string): Promise<{ accepted:
   }
 }
 
-t.test('about 40 bad tokens, each in 5 ways and to 3 more routes: 0 accepted, always 401 with a code and a sentence that tells no secret, or closed before anything is heard', async (t) => {
+/** The same in the first command of a stream over HTTP. */
+async function streamedWith (t: Test, url: string, token: string): Promise<{ accepted: boolean, code?: number, says: string }> {
+  const stream = await Lines.open(t, url, [{ id: 1, connect: { token } }, { id: 2, subscribe: { channel: 'a' } }])
+  const [first] = [await stream.finds(() => true)]
+  stream.leave()
+  const { code, message, reason } = first.error ?? first.push?.disconnect ?? {}
+  return { accepted: Boolean(first.connect), code, says: message ?? reason ?? '' }
+}
+
+t.test('about 40 bad tokens, each in 6 ways and to 3 more routes: 0 accepted, always 401 with a code and a sentence that tells no secret, or closed before anything is heard', async (t) => {
   let thefts = 0
   const thief = createServer((_request, response) => {
     thefts++
@@ -52,6 +62,7 @@ t.test('about 40 bad tokens, each in 5 ways and to 3 more routes: 0 accepted, al
   for (const token of good) {
     for (const [way, ...request] of ways(wsUrl, token)) t.match(await refusal(...request), { status: 101 }, `a good one as ${way}`)
     t.match(await commandedWith(wsUrl, token), { accepted: true }, 'a good one in a connect command')
+    t.match(await streamedWith(t, url, token), { accepted: true }, 'a good one in a connect command over HTTP')
   }
   let accepted = 0
   let told = 0
@@ -66,12 +77,13 @@ t.test('about 40 bad tokens, each in 5 ways and to 3 more routes: 0 accepted, al
       const { status, text } = await answerOf(`${url}${path}`, bearer(token).headers)
       answers.push([path, status, text])
     }
-    const commanded = await commandedWith(wsUrl, token)
     const secrets = [SECRET, ISSUER, AUDIENCE, settings.tokenPublicKey, ...token.split('.').filter((part) => part.length > 3), token.length > 3 ? token : '', 'root', 'stolen'].filter(Boolean)
-    requests++
-    if (commanded.accepted) accepted++
-    if (secrets.some((secret) => commanded.says.includes(secret))) told++
-    if (commanded.code !== closesWith[code] || !(token === '' || says.test(commanded.says))) t.fail(`${kind}, connect command: ${commanded.code} ${commanded.says}`)
+    for (const commanded of [await commandedWith(wsUrl, token), await streamedWith(t, url, token)]) {
+      requests++
+      if (commanded.accepted) accepted++
+      if (secrets.some((secret) => commanded.says.includes(secret))) told++
+      if (commanded.code !== closesWith[code] || !(token === '' || says.test(commanded.says))) t.fail(`${kind}, connect command: ${commanded.code} ${commanded.says}`)
+    }
     for (const [way, status, body] of answers) {
       requests++
       if (status < 400) accepted++
@@ -80,7 +92,7 @@ t.test('about 40 bad tokens, each in 5 ways and to 3 more routes: 0 accepted, al
       if (status !== 401 || got !== code || !says.test(message ?? '')) t.fail(`${kind}, ${way}: ${status} ${body}`)
     }
   }
-  t.comment(`${Object.keys(bad).length} bad tokens in ${requests} requests (5 ways, 5 routes): ${accepted} accepted, ${told} answers told a secret, ${thefts} fetches of keys that a token named`)
+  t.comment(`${Object.keys(bad).length} bad tokens in ${requests} requests (6 ways, 6 routes): ${accepted} accepted, ${told} answers told a secret, ${thefts} fetches of keys that a token named`)
   t.strictSame([accepted, told, thefts], [0, 0, 0])
 })
 

@@ -8,8 +8,10 @@ import { apiOf } from '../../routes/api-client.ts'
 import { EventStreamParser } from '../../sse-client.ts'
 import { SECRET, secondsFromNow, startSecure, tokenOf } from '../../tokens.ts'
 import { next, type Told } from './client.ts'
+import { emulate, Lines } from './lines.ts'
 
-const JSON_TYPE = { 'content-type': 'application/json' }
+// `fetch` keeps a connection that it has opened for a request that was given up, and a closing server would wait for its first one.
+const SERVER = { forceCloseConnections: true }
 
 /** What a browser has, on the parser of these tests. */
 class EventSource extends EventStreamParser {
@@ -43,57 +45,6 @@ function official (t: Test, Client: typeof Centrifuge | typeof InProtobuf, trans
   return client
 }
 
-/** A stream of JSON lines that says what the test says. */
-class Lines {
-  readonly told: Told[] = []
-  readonly ended: Promise<void>
-  readonly #url: string
-  readonly #cut = new AbortController()
-
-  private constructor (t: Test, url: string, response: Response, cut: AbortController) {
-    this.#url = url
-    this.#cut = cut
-    t.teardown(() => cut.abort())
-    this.ended = (async () => {
-      let rest = ''
-      for await (const chunk of response.body ?? []) {
-        const lines = (rest + Buffer.from(chunk as Uint8Array).toString()).split('\n')
-        rest = lines.pop() ?? ''
-        this.told.push(...lines.map((line) => JSON.parse(line) as Told))
-      }
-    })().catch(() => {})
-  }
-
-  static async open (t: Test, url: string, commands: object[], headers: Record<string, string> = {}): Promise<Lines> {
-    const cut = new AbortController()
-    const response = await fetch(`${url}/connection/http_stream`, { method: 'POST', headers: { ...JSON_TYPE, ...headers }, body: commands.map((command) => JSON.stringify(command)).join('\n'), signal: cut.signal })
-    if (response.status !== 200) throw new Error(`answered ${response.status}: ${await response.text()}`)
-    return new Lines(t, url, response, cut)
-  }
-
-  async finds (look: (told: Told) => unknown): Promise<Told> {
-    await until(() => this.told.some(look))
-    return this.told.find(look) as Told
-  }
-
-  async connected (): Promise<{ session: string, node: string }> {
-    return (await this.finds(({ connect }) => connect)).connect as { session: string, node: string }
-  }
-
-  async say (...commands: object[]): Promise<number> {
-    const { session, node } = await this.connected()
-    return (await emulate(this.#url, { session, node, data: commands.map((command) => JSON.stringify(command)).join('\n') })).status
-  }
-
-  leave (): void {
-    this.#cut.abort()
-  }
-}
-
-async function emulate (url: string, body: object | string, init: RequestInit = {}): Promise<Response> {
-  return fetch(`${url}/emulation`, { method: 'POST', headers: JSON_TYPE, body: typeof body === 'string' ? body : JSON.stringify(body), ...init })
-}
-
 const bytesOf = (value: unknown): Uint8Array => Buffer.from(JSON.stringify(value))
 const clients = [
   ['JSON over http_stream', Centrifuge, 'http_stream', (value: unknown): unknown => value, (data: unknown): unknown => data, 'json'],
@@ -103,7 +54,7 @@ const clients = [
 
 for (const [name, Client, transport, written, read, protocol] of clients) {
   t.test(`the official client, in ${name}: commands, publications, pings, and the end`, async (t) => {
-    const { app, url, wsUrl } = await startSecure(t, { pingInterval: 0.3, pongTimeout: 0.1, channels: [{ match: '**', allow: { publish: 'everyone', subscribe: 'everyone', presence: 'everyone', history: 'everyone' } }] })
+    const { app, url, wsUrl } = await startSecure(t, { pingInterval: 0.5, pongTimeout: 0.4, channels: [{ match: '**', allow: { publish: 'everyone', subscribe: 'everyone', presence: 'everyone', history: 'everyone' } }] }, SERVER)
     const callers: unknown[] = []
     app.connections.addHook('onConnect', ({ caller: { transport, protocol } }) => { callers.push({ transport, protocol }) })
     app.connections.rpc('double', (data) => Number(data) * 2)
@@ -119,7 +70,7 @@ for (const [name, Client, transport, written, read, protocol] of clients) {
     t.strictSame([read(data), offset, info.user], [{ text: 'two\nlines' }, 1, 'ada'])
     t.match(await subscription.presenceStats(), { numClients: 1, numUsers: 1 })
     t.strictSame(read((await client.rpc('double', written(21))).data), 42)
-    await t.rejects(client.publish('', written(1)), { code: 107 })
+    await t.rejects(client.publish('x'.repeat(256), written(1)), { code: 107 })
 
     const plain = await connect(t, `${wsUrl}?channel=a&token=${await tokenOf({ sub: 'bob' })}`)
     const fromPlain = next<Told>(subscription, 'publication')
@@ -142,7 +93,7 @@ for (const [name, Client, transport, written, read, protocol] of clients) {
   })
 
   t.test(`${name}: who is cut comes back, and gets what it missed`, async (t) => {
-    const { app, url } = await start(t)
+    const { app, url } = await start(t, {}, SERVER)
     const client = official(t, Client, transport, url)
     const subscription = client.newSubscription('a')
     const heard: unknown[] = []
@@ -179,7 +130,7 @@ t.test('two nodes: commands reach the session on whatever node they come to', as
 })
 
 t.test('a session is of the node that its client was told, and ends with its stream', async (t) => {
-  const { app, url } = await start(t)
+  const { app, url } = await start(t, {}, SERVER)
   const stream = await Lines.open(t, url, [{ id: 1, connect: {} }, { id: 2, subscribe: { channel: 'a' } }])
   const { session, node } = await stream.connected()
   t.equal(await stream.say({ id: 3, publish: { channel: 'a', data: 1 } }), 204)
@@ -198,7 +149,7 @@ t.test('a session is of the node that its client was told, and ends with its str
 })
 
 t.test('the end of a stream says why, in the words of the protocol', async (t) => {
-  const { app, url } = await startSecure(t)
+  const { app, url } = await startSecure(t, {}, SERVER)
   const cases: [object[], object][] = [
     [[{ id: 1, connect: {} }], { code: 3501, reason: /token/ }],
     [[{ id: 1, connect: { token: 'x' } }], { code: 3500 }],
@@ -222,7 +173,7 @@ t.test('the end of a stream says why, in the words of the protocol', async (t) =
 })
 
 t.test('MAX_MESSAGE_BYTES, MESSAGE_RATE and limits of connections hold for streams, too', async (t) => {
-  const { app, url } = await start(t, { maxMessageBytes: 2000, messageRate: 20, maxBufferedBytes: 65_536, maxConnections: 2 })
+  const { app, url } = await start(t, { maxMessageBytes: 2000, messageRate: 20, maxBufferedBytes: 65_536, maxConnections: 2 }, SERVER)
   const tooLong = { id: 2, publish: { channel: 'a', data: 'x'.repeat(2000) } }
   await t.rejects(Lines.open(t, url, [{ id: 1, connect: {} }, tooLong]), { message: /^answered 413/ })
   t.equal((await fetch(`${url}/connection/sse?cf_connect=${'x'.repeat(2001)}`)).status, 413)
@@ -242,7 +193,7 @@ t.test('MAX_MESSAGE_BYTES, MESSAGE_RATE and limits of connections hold for strea
 })
 
 t.test('pages of other origins: those that are allowed may call, also with cookies; of others nothing is taken', async (t) => {
-  const { app, url } = await start(t, { tokenHmacSecret: SECRET, tokenCookie: 'session', allowedOrigins: ['https://app.example'] })
+  const { app, url } = await start(t, { tokenHmacSecret: SECRET, tokenCookie: 'session', allowedOrigins: ['https://app.example'] }, SERVER)
   const cookie = `session=${await tokenOf({ sub: 'ada' })}`
   const origin = 'https://app.example'
   for (const path of ['/connection/http_stream', '/connection/sse', '/emulation']) {
@@ -259,7 +210,7 @@ t.test('pages of other origins: those that are allowed may call, also with cooki
 })
 
 t.test('a stopping node tells streams to come back', async (t) => {
-  const { app, url } = await start(t)
+  const { app, url } = await start(t, {}, SERVER)
   const [lines, source] = [await Lines.open(t, url, [{ id: 1, connect: {} }]), new EventSource(`${url}/connection/sse?cf_connect=${encodeURIComponent('{"id":1,"connect":{}}')}`)]
   t.teardown(() => source.close())
   const heard: Told[] = []
