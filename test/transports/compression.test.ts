@@ -31,13 +31,16 @@ function textIn ({ rsv, payload }: Frame): string {
   return String(inflateRawSync(Buffer.concat([payload, Buffer.from([0, 0, 0xff, 0xff])]), { finishFlush: constants.Z_SYNC_FLUSH }))
 }
 
+// A ping that came meanwhile would be counted among the frames.
+const WITHOUT_PINGS = { pingInterval: 86_400 }
+
 /** A client that could read compressed messages, and does not spend time on it. */
 async function compressing (t: Test, url: string, path = '/ws'): Promise<RawWebSocket> {
   return openRaw(t, Number(new URL(url).port), path, ['Sec-WebSocket-Extensions: permessage-deflate'])
 }
 
 t.test('who compresses heard nothing, and all was kept, as long as large messages came faster than they were deflated', async (t) => {
-  const { app, url } = await start(t, { maxBufferedBytes: MOST * 100_000 })
+  const { app, url } = await start(t, { ...WITHOUT_PINGS, maxBufferedBytes: MOST * 100_000 })
   const client = await compressing(t, url)
   const sent: string[] = []
   while (client.socket.bytesRead < HEARD_BYTES && sent.length < MOST) {
@@ -51,7 +54,7 @@ t.test('who compresses heard nothing, and all was kept, as long as large message
 })
 
 t.test('what the pool has no time for goes uncompressed, in its place', async (t) => {
-  const { app, url } = await start(t)
+  const { app, url } = await start(t, WITHOUT_PINGS)
   const client = await compressing(t, url)
   const sent = Array.from({ length: 60 }, (_, number) => large(number))
   await Promise.all([...sent, 'small'].map((text) => app.connections.publish('broadcast', text)))
@@ -63,7 +66,7 @@ t.test('what the pool has no time for goes uncompressed, in its place', async (t
 })
 
 t.test('large messages from the history are compressed', async (t) => {
-  const { app, url } = await start(t)
+  const { app, url } = await start(t, WITHOUT_PINGS)
   const sent = Array.from({ length: 5 }, (_, number) => large(number))
   for (const text of sent) await app.connections.publish('broadcast', text)
   const client = await compressing(t, url, '/ws?history=5')
@@ -73,7 +76,7 @@ t.test('large messages from the history are compressed', async (t) => {
 })
 
 t.test('what was compressed for the history took 16 KiB for each message, whatever its size', async (t) => {
-  const { app, url } = await start(t, { historySize: MANY })
+  const { app, url } = await start(t, { ...WITHOUT_PINGS, historySize: MANY })
   const text = 'x'.repeat(1500)
   for (let number = 0; number < MANY; number++) await app.connections.publish('broadcast', text)
   const before = held()
@@ -104,7 +107,7 @@ function inflaters (app: FastifyInstance): unknown[] {
 }
 
 t.test('small messages are inflated without a stream for each connection, however many come at once', async (t) => {
-  const { app, url } = await start(t)
+  const { app, url } = await start(t, WITHOUT_PINGS)
   const client = await compressing(t, url)
   const texts = Array.from({ length: 500 }, (_, number) => `${number} ${'small '.repeat(number % 50)}`)
   client.socket.write(Buffer.concat(texts.map((text) => sent(text))))
@@ -114,7 +117,7 @@ t.test('small messages are inflated without a stream for each connection, howeve
 })
 
 t.test('small and large messages, whole and in fragments, compressed and not, keep their order', async (t) => {
-  const { app, url } = await start(t)
+  const { app, url } = await start(t, WITHOUT_PINGS)
   const client = await compressing(t, url)
   const texts = Array.from({ length: 120 }, (_, number) => number % 3 === 0 ? large(number) : number % 5 === 0 ? `${number} ${'of zeros'.repeat(4000)}` : `${number}`)
   for (const [number, text] of texts.entries()) client.socket.write(number % 7 === 0 ? frame({ opcode: TEXT, payload: Buffer.from(text) }) : sent(text, 1 + number % 4))
@@ -124,7 +127,7 @@ t.test('small and large messages, whole and in fragments, compressed and not, ke
 })
 
 t.test('what is no deflate stream is refused with 1007, as by ws', async (t) => {
-  const { url } = await start(t)
+  const { url } = await start(t, WITHOUT_PINGS)
   const client = await compressing(t, url)
   client.send({ opcode: TEXT, rsv: COMPRESSED, payload: Buffer.from('this is not compressed') })
   t.equal(await client.closed, 1007)
