@@ -11,6 +11,12 @@ import { beginStream, OpenStreams } from '../src/transports/http-stream.ts'
 // What is noted for a client that has gone: there is no goodbye (the code that a WebSocket has for that).
 const GONE = 1006
 
+const HEADERS = {
+  'cache-control': 'no-cache, no-transform',
+  // nginx passes on at once what comes.
+  'x-accel-buffering': 'no'
+}
+
 declare module 'fastify' {
   interface FastifyInstance {
     /** The hook of a route that pages of allowed origins may call, and no others. For `onRequest`. */
@@ -18,11 +24,12 @@ declare module 'fastify' {
     /**
      * Answers a request with a stream that has no end of its own.
      *
+     * @param type its content type
      * @param opening what it begins with
      * @returns nothing where the client has gone already
      * @throws {FanfareError} FANFARE_PIPELINED
      */
-    beginStream: (request: FastifyRequest, reply: FastifyReply, headers: OutgoingHttpHeaders, opening: string) => Writable | undefined
+    beginStream: (request: FastifyRequest, reply: FastifyReply, type: string, opening: string) => Writable | undefined
     /** Sees to it that a connection ends with its stream, and the stream with the node. */
     follow: (stream: Writable, connection: Connection) => void
   }
@@ -43,10 +50,10 @@ async function streams (app: FastifyInstance, { allowedOrigins }: PluginSettings
     done(refusal)
   })
 
-  app.decorate('beginStream', (request, reply, headers, opening) => {
+  app.decorate('beginStream', (request, reply, type, opening) => {
     // It would be the socket of another answer.
     if (!reply.raw.socket) throw fanfareError('FANFARE_PIPELINED')
-    reply.headers(headers).hijack()
+    reply.headers({ 'content-type': type, ...HEADERS }).hijack()
     if (!request.raw.socket.destroyed) return beginStream(reply.raw, reply.getHeaders() as OutgoingHttpHeaders, opening)
   })
 

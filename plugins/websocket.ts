@@ -7,8 +7,8 @@ import { chooseSubprotocol } from '../src/auth/token-of-request.ts'
 import { closeCodes } from '../src/close-codes.ts'
 import type { PluginSettings } from '../src/config.ts'
 import { cutHalfFrames } from '../src/transports/half-frames.ts'
-import { answerUpgrades } from '../src/transports/upgrades.ts'
 import { guardReceivers } from '../src/transports/receiver-guard.ts'
+import { answerUpgrades } from '../src/transports/upgrades.ts'
 
 // A peer gets this long to answer our close frame before its socket is destroyed.
 const CLOSE_TIMEOUT_MS = 5000

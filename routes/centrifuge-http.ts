@@ -9,11 +9,12 @@ import { newId, type Peer } from '../src/hub/connection.ts'
 import type { Codec } from '../src/protocols/centrifuge/codec.ts'
 import { json } from '../src/protocols/centrifuge/json.ts'
 import { protobuf } from '../src/protocols/centrifuge/protobuf.ts'
-import { Session, sessionParts } from '../src/protocols/centrifuge/session.ts'
+import { Session, sessionParts, type SessionParts } from '../src/protocols/centrifuge/session.ts'
 import { Sessions } from '../src/protocols/centrifuge/sessions.ts'
 import type { Message } from '../src/protocols/protocol.ts'
-import { HttpStreamTransport } from '../src/transports/http-stream.ts'
+import { HttpStreamTransport, type StreamWords } from '../src/transports/http-stream.ts'
 import { MessageEncoding } from '../src/transports/message-encoding.ts'
+import { EVENT_STREAM } from '../src/transports/sse-encoding.ts'
 
 const LINE_END = Buffer.from('\n')
 const DATA = Buffer.from('data: ')
@@ -21,17 +22,16 @@ const EVENT_END = Buffer.from('\n\n')
 // A page of another origin asks once in this time whether it may, and not before each command.
 const PREFLIGHT_S = 600
 const PROTOBUF_TYPE = 'application/octet-stream'
-const STREAM_HEADERS = { 'cache-control': 'no-cache, no-transform', 'x-accel-buffering': 'no' }
 
 const querystring = Type.Object({ cf_connect: Type.Optional(Type.String()) })
 
 /** How one kind of stream is spoken on. */
 interface Speech {
-  readonly codec: Codec
-  readonly encoding: MessageEncoding
-  readonly bytesOf: (message: Message) => Buffer
-  readonly headers: Record<string, string>
+  readonly type: string
   readonly opening: string
+  readonly encoding: MessageEncoding
+  readonly words: StreamWords
+  readonly parts: SessionParts
 }
 
 /**
@@ -44,10 +44,15 @@ const centrifugeHttp: FastifyPluginAsyncTypebox<PluginSettings> = async (app, se
   const shared = sessionParts(app, settings)
   const sessions = new Sessions(connections.cluster, maxBufferedBytes / 4)
 
-  const speech = (codec: Codec, type: string, opening: string, bytesOf: Speech['bytesOf']): Speech =>
-    ({ codec, encoding: new MessageEncoding(codec.protocol, bytesOf), bytesOf, headers: { 'content-type': type, ...STREAM_HEADERS }, opening })
+  const speech = (codec: Codec, type: string, opening: string, bytesOf: (message: Message) => Buffer): Speech => ({
+    type,
+    opening,
+    encoding: new MessageEncoding(codec.protocol, bytesOf),
+    words: { ping: bytesOf(codec.ping), answersPings: true, closing: (code, reason) => bytesOf(codec.disconnect({ code, reason })) },
+    parts: { ...shared, codec, bytesOf }
+  })
   const lines = speech(json, 'application/json; charset=utf-8', '', ({ data }) => Buffer.concat([data, LINE_END]))
-  const events = speech(json, 'text/event-stream; charset=utf-8', '\r\n', ({ data }) => Buffer.concat([DATA, data, EVENT_END]))
+  const events = speech(json, EVENT_STREAM, '\r\n', ({ data }) => Buffer.concat([DATA, data, EVENT_END]))
   const delimited = speech(protobuf, PROTOBUF_TYPE, '', ({ data }) => data)
 
   // Commands are one JSON document in each line, or Protobuf, whatever a client calls them.
@@ -73,7 +78,7 @@ const centrifugeHttp: FastifyPluginAsyncTypebox<PluginSettings> = async (app, se
 
   // In JSON the commands are a string, which is up to twice as long.
   app.post('/emulation', { onRequest: app.crossOrigin, bodyLimit: 2 * maxMessageBytes + 1024 }, async (request, reply) => {
-    const { codec } = isProtobuf(request) ? delimited : lines
+    const codec = isProtobuf(request) ? protobuf : json
     const emulated = codec.readEmulated(request.body as Buffer)
     if (typeof emulated === 'string') throw fanfareError('FANFARE_BAD_EMULATION', emulated)
     mustFit(emulated.data)
@@ -94,20 +99,20 @@ const centrifugeHttp: FastifyPluginAsyncTypebox<PluginSettings> = async (app, se
   }
 
   function begin (request: FastifyRequest, reply: FastifyReply, speech: Speech, commands: unknown): void {
-    const stream = app.beginStream(request, reply, speech.headers, speech.opening)
+    const { type, opening, parts: { codec } } = speech
+    const stream = app.beginStream(request, reply, type, opening)
     if (!stream) return
-    const session = sessionOn(stream, speech, { ...request.peer as Peer, protocol: speech.codec.name }, request.headers)
-    session.receive({ data: Buffer.isBuffer(commands) ? commands : Buffer.alloc(0), binary: speech.codec === protobuf })
+    const session = sessionOn(stream, speech, { ...request.peer as Peer, protocol: codec.name }, request.headers)
+    session.receive({ data: Buffer.isBuffer(commands) ? commands : Buffer.alloc(0), binary: codec === protobuf })
   }
 
   // By itself, so that what it leaves behind holds nothing of the request.
-  function sessionOn (stream: Writable, { codec, encoding, bytesOf }: Speech, peer: Peer, headers: IncomingHttpHeaders): Session {
-    const words = { ping: bytesOf(codec.ping), answersPings: true, closing: (code: number, reason: string) => bytesOf(codec.disconnect({ code, reason })) }
+  function sessionOn (stream: Writable, { encoding, words, parts }: Speech, peer: Peer, headers: IncomingHttpHeaders): Session {
     const transport = new HttpStreamTransport(stream, words)
     const { address, transport: kind, protocol } = peer
     const connection = connections.accept(transport, encoding, { address, transport: kind, protocol })
     const id = newId()
-    const session = new Session(connection, peer, headers, { ...shared, codec, bytesOf }, { session: id, node: connections.cluster.id })
+    const session = new Session(connection, peer, headers, parts, { session: id, node: connections.cluster.id })
     sessions.add(id, session, transport)
     stream.once('close', () => sessions.remove(id))
     app.follow(stream, connection)

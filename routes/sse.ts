@@ -7,20 +7,13 @@ import type { Admission } from '../src/hub/access-api.ts'
 import type { ConnectionManager } from '../src/hub/connection-manager.ts'
 import type { Position } from '../src/hub/publication.ts'
 import { HttpStreamTransport } from '../src/transports/http-stream.ts'
-import { NOWHERE, opening, parsePositions, POSITION_BYTES, SseEncoding, SseEncodingForSeveral, sseWords } from '../src/transports/sse-encoding.ts'
+import { EVENT_STREAM, NOWHERE, opening, parsePositions, POSITION_BYTES, SseEncoding, SseEncodingForSeveral, sseWords } from '../src/transports/sse-encoding.ts'
 
 // nginx takes 8 KiB for one header, and Node 16 KiB for all of them and the URL, which holds the names too.
 const MAX_ID_BYTES = 7500
 // Clients that were cut together do not come back together.
 const RETRY_MS = 2000
 const RETRY_SPREAD_MS = 2000
-
-const HEADERS = {
-  'content-type': 'text/event-stream; charset=utf-8',
-  'cache-control': 'no-cache, no-transform',
-  // nginx passes on at once what comes.
-  'x-accel-buffering': 'no'
-}
 
 const querystring = Type.Object({
   channel: Type.Optional(Type.Union([Type.String(), Type.Array(Type.String())])),
@@ -74,7 +67,7 @@ const sse: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { maxChannels
     const { channels } = admission
     const { positions, resumed } = request.sseBeginning as Beginning
     const retryMs = Math.round(RETRY_MS + Math.random() * RETRY_SPREAD_MS)
-    const stream = app.beginStream(request, reply, HEADERS, opening(channels, retryMs, positions))
+    const stream = app.beginStream(request, reply, EVENT_STREAM, opening(channels, retryMs, positions))
     if (!stream) return
     const shared = resumed.size > 0 ? encodings.resuming : encodings.fresh
     const encoding = channels.length === 1 ? shared : new SseEncodingForSeveral(positions, resumed)

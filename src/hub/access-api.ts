@@ -135,7 +135,7 @@ export class AccessApi extends ChannelApi {
   }
 
   /** Why a connection may not do something with a channel that it need not be in, by the rules. */
-  refusalOn (connection: Connection, action: 'presence' | 'history', channel: string): Error | undefined {
+  refusalOn (connection: Connection, action: Exclude<Action, 'subscribe'>, channel: string): Error | undefined {
     const { peer } = connection
     const subscribed = connection.isIn(channel)
     const deaf = subscribed || this.openToAll || !isRestricted(channel) ? undefined : this.#subscribeRefusal(peer, channel)
@@ -192,12 +192,8 @@ export class AccessApi extends ChannelApi {
 
   /** Why somebody may not publish, by the rules. */
   protected publishRefusal (connection: Connection, channel: string): Error | undefined {
-    const { publish } = this.rules.of(channel).allow
-    if (this.openToAll && publish === 'everyone') return
-    const { peer } = connection
-    const subscribed = connection.isIn(channel)
-    const deaf = subscribed || this.openToAll || !isRestricted(channel) ? undefined : this.#subscribeRefusal(peer, channel)
-    return deaf ?? refusalBy(publish, 'publish', channel, peer, subscribed)
+    // Asked for every message.
+    if (!this.openToAll || this.rules.of(channel).allow.publish !== 'everyone') return this.refusalOn(connection, 'publish', channel)
   }
 
   /** Asks the hooks about a publication, and returns what is to be published. */

@@ -12,8 +12,6 @@ import type { Position } from './publication.ts'
 /** How connections come to channels and leave them: by what they ask for, by their tokens, and because the server says so. */
 export abstract class ComingApi extends ClusterApi {
   protected abstract readonly maxChannels: number
-  /** What the channels of one connection may begin with, in bytes. */
-  protected abstract readonly maxBeginningBytes: number
   protected abstract readonly table: Channels
   protected abstract readonly lifetimes: Lifetimes
 
@@ -105,10 +103,10 @@ export abstract class ComingApi extends ClusterApi {
     const results = await Promise.allSettled(channels.map(async (channel) => [channel, await this.#come(connection, peer, channel, since.get(channel), share)] as const))
     const failure = results.find((result) => result.status === 'rejected')
     const comings = new Map(results.flatMap((result) => result.status === 'fulfilled' ? [result.value] : []))
-    // Each brings one publication at least. All are told in one message, which must not be more than may wait.
+    // Each brings one publication at least. All are told in one message, which must not be more than one channel may bring.
     let bytes = 0
     for (const coming of comings.values()) {
-      if (coming && bytes + coming.bytes > this.maxBeginningBytes) coming.postpone()
+      if (coming && bytes + coming.bytes > this.table.joining.pieceBytes) coming.postpone()
       else bytes += coming?.bytes ?? 0
     }
     if (!failure) return comings

@@ -28,7 +28,6 @@ export class ConnectionManager extends ClientApi {
   readonly #settings: ManagerSettings
   protected override readonly log: Log
   protected override readonly maxChannels: number
-  protected override readonly maxBeginningBytes: number
   readonly #connections = new Map<string, Connection>()
   /** Closed from our side, but not gone yet: they have sockets, and count for the limits. */
   readonly #closing = new Set<Connection>()
@@ -45,7 +44,6 @@ export class ConnectionManager extends ClientApi {
     this.#settings = settings
     this.log = log
     this.maxChannels = settings.maxChannels
-    this.maxBeginningBytes = settings.maxBufferedBytes / 4
     const close = this.close.bind(this)
     this.#fanOut = new FanOut({
       maxBufferedBytes: settings.maxBufferedBytes,

@@ -91,7 +91,7 @@ export class Joining {
     try {
       const epoch = since && (since.epoch || (await broker.history(name, { limit: 0 })).position.epoch)
       // Not with a limit of 0: where the channel stands then may not have been delivered yet.
-      const query: HistoryQuery = { ...since && epoch ? { since: { offset: since.offset, epoch } } : { last: 0 }, limit: PIECE, maxBytes: this.#pieceBytes * share }
+      const query: HistoryQuery = { ...since && epoch ? { since: { offset: since.offset, epoch } } : { last: 0 }, limit: PIECE, maxBytes: this.pieceBytes * share }
       let piece = pieceOf(query, await broker.history(name, query), meanwhile.splice(0), channel.losses > losses)
       const recovered = since !== undefined && piece.continuous
       return {
@@ -161,7 +161,7 @@ export class Joining {
     let position = since
     for (let first = true; ; first = false) {
       if (transport.bufferedBytes > this.#parts.maxBufferedBytes / 2) await new Promise<void>((resolve) => transport.onceDrained(resolve))
-      const piece = await this.#read(channel, encoding, { ...position ? { since: position } : { last }, limit: PIECE, maxBytes: this.#pieceBytes })
+      const piece = await this.#read(channel, encoding, { ...position ? { since: position } : { last }, limit: PIECE, maxBytes: this.pieceBytes })
       if (!way.wanted) return
       if ((first && since) || !piece.continuous) this.#parts.tell(connection, channel.name, piece.continuous, piece.position)
       if (!way.wanted) return
@@ -194,8 +194,8 @@ export class Joining {
     }
   }
 
-  // Two of them may wait in a connection beside what is published.
-  get #pieceBytes (): number {
+  /** What one piece may have, in bytes: two of them may wait in a connection beside what is published. */
+  get pieceBytes (): number {
     return this.#parts.maxBufferedBytes / 4
   }
 }

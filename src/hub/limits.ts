@@ -185,7 +185,7 @@ export function holdBackSender (connection: Connection, bytes: number, maxBuffer
   connection.heldForBacklog = true
   connection.hold()
   const look = (): void => {
-    if (connection.open && transport.bufferedBytes > allowed) {
+    if (connection.open && isBacklogged(connection, maxBufferedBytes)) {
       transport.onceDrained(look)
       return
     }

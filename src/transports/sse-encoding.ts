@@ -11,6 +11,9 @@ const NEXT_HOUR_MS = 3_600_000
 const EVENT_END = Buffer.from('\n\n')
 const NOTHING = Buffer.alloc(0)
 
+/** The content type of an event stream. */
+export const EVENT_STREAM = 'text/event-stream; charset=utf-8'
+
 /** A position that no channel has: who begins there is told that publications are lost to it. */
 export const NOWHERE: Position = { epoch: '-', offset: 0 }
 
