@@ -8,6 +8,8 @@ import type { Publication } from './publication.ts'
 const WRITES_PER_LOOK = 64
 // How long one flush may keep the event loop from accepting, reading and pinging.
 const SLICE_MS = 5
+// What publishers get before that. With 64 writes instead, d, where 200 publish, took 0.63 us a delivery and not 0.51.
+const PUBLISHERS_MS = 2.5
 // A receiver with this much waiting has fallen behind: what it lacks is counted from here on.
 const LAGGING_BYTES = 65_536
 // Publishers are not preferred in a channel that has more than this to deliver: without a limit, 100 senders with 10 messages in
@@ -95,7 +97,7 @@ export class FanOut {
     // What was reached before is written first. Publishers, who are reached at once, keep nobody else waiting.
     const goesOnWriting = this.#reached.length > 0
     this.#severalChannels = !goesOnWriting && this.#due.size > 1
-    this.#deliverToPublishers()
+    this.#deliverToPublishers(start + PUBLISHERS_MS)
     const deadline = performance.now() + SLICE_MS
     if (!goesOnWriting) this.#deliverDue(deadline)
     this.#severalChannels = false
@@ -110,10 +112,13 @@ export class FanOut {
 
   // Who waits for its own message can go on while the others are written to: a few writes more for publishers, and the
   // next flush brings everybody else more messages in one.
-  #deliverToPublishers (): void {
-    const enough = this.#writes + WRITES_PER_LOOK
+  #deliverToPublishers (deadline: number): void {
+    let look = this.#writes + WRITES_PER_LOOK
     for (const publisher of this.#publishers) {
-      if (this.#writes >= enough) return
+      if (this.#writes >= look) {
+        if (performance.now() >= deadline) return
+        look += WRITES_PER_LOOK
+      }
       this.#publishers.delete(publisher)
       const { channel, connection } = publisher
       if (channel.hasMore && connection.subscriptions.get(channel) === publisher) channel.catchUp(publisher, this.#deliver, channel.ready)
