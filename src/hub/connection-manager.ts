@@ -13,8 +13,9 @@ import { Heartbeat } from './heartbeat.ts'
 import { Hooks } from './hooks.ts'
 import { Inbox } from './inbox.ts'
 import { Lifetimes } from './lifetimes.ts'
-import { AddressCounts, isBacklogged } from './limits.ts'
+import { isBacklogged } from './limits.ts'
 import type { Hearing, Log, ManagerSettings } from './manager-settings.ts'
+import { Places } from './places.ts'
 import { spread } from './spread.ts'
 import type { Transport } from './transport.ts'
 
@@ -29,9 +30,9 @@ export class ConnectionManager extends ClientApi {
   protected override readonly log: Log
   protected override readonly maxChannels: number
   readonly #connections = new Map<string, Connection>()
-  /** Closed from our side, but not gone yet: they have sockets, and count for the limits. */
+  /** Closed from our side, but not gone yet: they have sockets. */
   readonly #closing = new Set<Connection>()
-  readonly #addresses = new AddressCounts()
+  readonly #places: Places
   protected override readonly table: Channels
   readonly #fanOut: FanOut
   protected override readonly heartbeat: Heartbeat
@@ -42,6 +43,7 @@ export class ConnectionManager extends ClientApi {
   constructor (broker: Broker, rules: ChannelRules, settings: ManagerSettings, log: Log, name: NodeName) {
     super(broker, rules, new Hooks(settings.hookTimeout, log), settings.openToAll, name)
     this.#settings = settings
+    this.#places = new Places(settings)
     this.log = log
     this.maxChannels = settings.maxChannels
     const close = this.close.bind(this)
@@ -105,13 +107,10 @@ export class ConnectionManager extends ClientApi {
    * @returns FANFARE_STOPPING, FANFARE_FULL, FANFARE_TOO_MANY_FROM_ADDRESS, FANFARE_TOO_MANY_CHANNELS, or nothing
    */
   refusalOf (peer: Peer, channels: readonly string[]): FanfareError | undefined {
-    const { maxConnections, maxConnectionsPerIp, maxChannels } = this.#settings
     if (this.#stopping) return fanfareError('FANFARE_STOPPING')
-    if (this.count + this.#closing.size >= maxConnections) return fanfareError('FANFARE_FULL', maxConnections)
-    if (maxConnectionsPerIp > 0 && this.#addresses.of(peer.address) >= maxConnectionsPerIp) {
-      return fanfareError('FANFARE_TOO_MANY_FROM_ADDRESS', maxConnectionsPerIp)
-    }
-    if (channels.length > maxChannels) return fanfareError('FANFARE_TOO_MANY_CHANNELS', maxChannels)
+    const refusal = this.#places.refusalOf(peer.address)
+    if (refusal) return refusal
+    if (channels.length > this.maxChannels) return fanfareError('FANFARE_TOO_MANY_CHANNELS', this.maxChannels)
   }
 
   /**
@@ -122,8 +121,10 @@ export class ConnectionManager extends ClientApi {
   admit (peer: Peer, wish: Wish, then: (refusal: Error | undefined, admission?: Admission) => void): void {
     const refusal = this.refusalOf(peer, wish.channels)
     if (refusal) then(refusal)
-    else if (this.asksBeforeConnecting) this.askBeforeConnecting(peer, wish).then((admission) => then(undefined, admission), then)
-    else {
+    else if (this.asksBeforeConnecting) {
+      this.#places.take(peer.address)
+      this.askBeforeConnecting(peer, wish).finally(() => this.#places.free(peer.address)).then((admission) => then(undefined, admission), then)
+    } else {
       const admission = this.admitted(peer, wish)
       if (admission instanceof Error) then(admission)
       else then(undefined, admission)
@@ -173,7 +174,7 @@ export class ConnectionManager extends ClientApi {
     const connection = new Connection(transport, encoding, peer)
     this.inbox.opened(connection)
     this.#connections.set(connection.id, connection)
-    this.#addresses.add(peer.address)
+    this.#places.take(peer.address)
     return connection
   }
 
@@ -191,7 +192,7 @@ export class ConnectionManager extends ClientApi {
   /** Takes a connection out of every table; to be called as soon as a transport is closed. */
   closed (connection: Connection, code: number): void {
     if (!this.#closing.delete(connection) && !connection.open) return
-    this.#addresses.remove(connection.peer.address)
+    this.#places.free(connection.peer.address)
     this.#end(connection, code)
   }
 

@@ -196,22 +196,3 @@ export function holdBackSender (connection: Connection, bytes: number, maxBuffer
   // After the flush of this turn.
   setImmediate(look)
 }
-
-/** Connections by address, so that one address cannot take them all. */
-export class AddressCounts {
-  readonly #counts = new Map<string, number>()
-
-  of (address: string): number {
-    return this.#counts.get(address) ?? 0
-  }
-
-  add (address: string): void {
-    this.#counts.set(address, this.of(address) + 1)
-  }
-
-  remove (address: string): void {
-    const count = this.of(address) - 1
-    if (count > 0) this.#counts.set(address, count)
-    else this.#counts.delete(address)
-  }
-}

@@ -1,12 +1,10 @@
 import type { HeartbeatTimes } from './heartbeat.ts'
 import type { InboxSettings } from './inbox.ts'
 import type { Start } from './joining.ts'
+import type { PlacesSettings } from './places.ts'
 
 /** The manager's limits; 0 switches a limit off where that is said. */
-export interface ManagerSettings extends HeartbeatTimes, InboxSettings {
-  readonly maxConnections: number
-  /** 0: off. */
-  readonly maxConnectionsPerIp: number
+export interface ManagerSettings extends HeartbeatTimes, InboxSettings, PlacesSettings {
   readonly maxChannels: number
   /** How long who is in a channel is remembered after its node has died, in seconds. */
   readonly presenceTtl: number

@@ -52,6 +52,34 @@ t.test('a trusted proxy says whose address counts', async (t) => {
   t.match(await refusal(wsUrl, { headers: { 'x-forwarded-for': '203.0.113.7' } }), { status: 429 })
 })
 
+t.test('all addresses of one IPv6 network were counted apart, of which anybody has 2^64', async (t) => {
+  const { wsUrl } = await start(t, { maxConnectionsPerIp: 1 }, { trustProxy: ['127.0.0.1'] })
+  const from = (address: string): { headers: Record<string, string> } => ({ headers: { 'x-forwarded-for': address } })
+  const { ws } = await connect(t, wsUrl, from('2001:db8::1'))
+  t.match(await refusal(wsUrl, from('2001:db8:0:0:ffff::2')), { status: 429 })
+  await connect(t, wsUrl, from('2001:db8:0:1::1'))
+  await connect(t, wsUrl, from('::ffff:203.0.113.7'))
+  await connect(t, wsUrl, from('::ffff:203.0.113.8'))
+  t.match(await refusal(wsUrl, from('203.0.113.7')), { status: 429 })
+  ws.close()
+  await once(ws, 'close')
+  await connect(t, wsUrl, from('2001:db8::3'))
+})
+
+t.test('those whom hooks were still asked about counted for no limit', async (t) => {
+  for (const limit of ['maxConnections', 'maxConnectionsPerIp']) {
+    const { app, wsUrl } = await start(t, { [limit]: 2 })
+    const asked: (() => void)[] = []
+    app.connections.addHook('onConnect', () => new Promise((resolve) => { asked.push(resolve) }))
+    const coming = [connect(t, wsUrl), connect(t, wsUrl)]
+    await until(() => asked.length === 2)
+    t.match(await refusal(wsUrl), { status: limit === 'maxConnections' ? 503 : 429 })
+    for (const resolve of asked) resolve()
+    await Promise.all(coming)
+    t.equal(app.connections.count, 2)
+  }
+})
+
 t.test('above MESSAGE_RATE reading pauses, and nothing is dropped', async (t) => {
   const { wsUrl } = await start(t, { messageRate: 50, pingInterval: 0.2, pongTimeout: 0.2 })
   const listener = await connect(t, wsUrl)
