@@ -34,7 +34,7 @@ declare module 'fastify' {
      * A hook for routes that want to know who asks: sets `request.peer`, whose `user` is the one of the token. Answers 401
      * if a token is brought that may not be believed. For `preValidation`.
      *
-     * @example app.get('/orders', { preValidation: app.identify }, async (request) => ordersOf(request.peer.user))
+     * @example app.get('/orders', { preValidation: app.identify }, async (request) => ordersOf(request.peer?.user))
      */
     identify: (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
   }

@@ -19,6 +19,7 @@ declare module 'fastify' {
   }
 }
 
+/** Decorates the app with the connection manager and its broker. */
 async function connections (app: FastifyInstance, settings: PluginOptions): Promise<void> {
   const maxConnections = settings.maxConnections || connectionsByFileLimit()
   const broker = settings.redisUrl ? new RedisBroker(settings, app.log) : new MemoryBroker(settings.maxHistoryBytes)

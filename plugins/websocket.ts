@@ -21,6 +21,7 @@ const FEW_CHUNKS = 512
 // `ws` counts in 32 bits: a larger limit would be none.
 const MOST_BYTES = 2 ** 31 - 1
 
+/** Lets the app take WebSockets, within what one client may cost, and ends them all when it closes. */
 async function webSockets (app: FastifyInstance, settings: PluginSettings): Promise<void> {
   const { compression, compressionThreshold: threshold, drainTimeout } = settings
   const maxMessageBytes = Math.min(settings.maxMessageBytes, MOST_BYTES)

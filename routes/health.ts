@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import type { PluginSettings } from '../src/config.ts'
 
+/** `/health/live`: the process answers. `/health/ready`: it takes connections and can publish. */
 export default async function health (app: FastifyInstance, { maxMessageBytes }: PluginSettings): Promise<void> {
   app.get('/health/live', async () => ({ status: 'live' }))
 

@@ -1,8 +1,9 @@
 import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { Type } from 'typebox'
+import { STANDARD_CHANNEL } from '../src/hub/access-api.ts'
 import type { Peer } from '../src/hub/connection.ts'
 
-const querystring = Type.Object({ channel: Type.String({ default: 'broadcast' }) })
+const querystring = Type.Object({ channel: Type.String({ default: STANDARD_CHANNEL }) })
 
 /** `/position`: where a channel stands now. Who then hears it with its history knows by this which publications are from before. */
 const position: FastifyPluginAsyncTypebox = async (app) => {

@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import { LRUCache } from 'lru-cache'
 import { Type } from 'typebox'
 import type { Member } from '../src/brokers/broker.ts'
+import { STANDARD_CHANNEL } from '../src/hub/access-api.ts'
 import type { Peer } from '../src/hub/connection.ts'
 
 const MAX_MEMBERS = 100
@@ -9,7 +10,7 @@ const MAX_MEMBERS = 100
 const FRESH_MS = 250
 const MAX_CHANNELS = 1000
 
-const querystring = Type.Object({ channel: Type.String({ default: 'broadcast' }) })
+const querystring = Type.Object({ channel: Type.String({ default: STANDARD_CHANNEL }) })
 
 /** `/presence`: who is in a channel, on all nodes. `clients` and `users` count everyone, `members` holds 100 of them at most. */
 const presence: FastifyPluginAsyncTypebox = async (app) => {

@@ -1,5 +1,4 @@
 import { readFileSync } from 'node:fs'
-import AjvCompiler from '@fastify/ajv-compiler'
 import { Type, type Static } from 'typebox'
 import type { PluginSettings } from './config.ts'
 import { SettingError } from './errors.ts'
@@ -7,6 +6,7 @@ import { ChannelRules, type ChannelRule as HubRule } from './hub/channel-rules.t
 import { permissions, type Permissions } from './hub/permissions.ts'
 import type { Publication } from './hub/publication.ts'
 import { depthRefusal } from './json-depth.ts'
+import { compile, firstError, type Validate } from './json-schema.ts'
 
 const permission = Type.Enum(permissions)
 
@@ -34,14 +34,6 @@ export const channelRule = Type.Object({
 }, { additionalProperties: false })
 
 export type ChannelRule = Static<typeof channelRule>
-
-/** What a compiled schema is: a function that says whether a value satisfies it, and leaves what is wrong beside. */
-export type Validate = ((value: unknown) => boolean) & { errors?: { instancePath: string, message?: string, params?: object }[] | null }
-
-// What is published is passed on as it is: nothing is converted, filled in or left out.
-const compiler = AjvCompiler()({}, { customOptions: { coerceTypes: false, useDefaults: false, removeAdditional: false } })
-/** Compiles a JSON schema; throws if it is none. */
-export const compile = (schema: object): Validate => compiler({ schema, method: '', url: '' }) as unknown as Validate
 
 const validateRules = compile(Type.Array(channelRule))
 
@@ -89,11 +81,4 @@ function refusalBy (validate: Validate): (publication: Publication) => string | 
     }
     if (!validate(value)) return firstError(validate)
   }
-}
-
-/** What is wrong with the value that a schema has refused last, in a few words that begin with its path. */
-export function firstError ({ errors }: Validate): string {
-  const [error] = errors ?? []
-  const detail = Object.values(error?.params ?? {})[0]
-  return `${error?.instancePath || '/'} ${error?.message}${error?.message?.includes('additional') ? `: ${String(detail)}` : ''}`
 }

@@ -35,6 +35,12 @@ export const endCodes = {
   subscriptionExpired: { code: 2501, reason: 'subscription expired' }
 } as const
 
+/** Whether coming back can help who is closed with a code: for codes of others the ranges of the Centrifuge protocol hold. */
+export function mayComeBack (code: number): boolean {
+  const known = Object.values(closeCodes).find((close) => close.code === code)
+  return known?.reconnect ?? !((code >= 3500 && code < 4000) || (code >= 4500 && code < 5000))
+}
+
 /** Whether who is closed with a code has no right any more to what it asked for before. */
 export function endsRights (code: number): boolean {
   return code >= 3500 || code === closeCodes.expired.code || code === closeCodes.subscriptionExpired.code

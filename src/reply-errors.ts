@@ -6,7 +6,6 @@ import type { ErrorCode } from './errors.ts'
  */
 export const replyErrorTable = {
   100: ['internal server error', 500],
-  102: ['unknown channel', 404],
   103: ['permission denied', 403],
   104: ['method not found', 404],
   105: ['already subscribed', 400],
@@ -14,8 +13,7 @@ export const replyErrorTable = {
   107: ['bad request', 400],
   108: ['not available', 400],
   109: ['token expired', 401],
-  112: ['unrecoverable position', 416],
-  113: ['concurrent pagination', 409]
+  112: ['unrecoverable position', 416]
 } as const satisfies Record<number, readonly [sentence: string, status: number]>
 
 export type ReplyErrorCode = keyof typeof replyErrorTable

@@ -23,7 +23,7 @@ const LAST_MOMENTS_MS = 1500
  * Runs Fanfare as a process of its own, or as several workers: logger, listening, signals, graceful end. Ends the process
  * with 1 and one sentence if a setting is wrong or the port is taken.
  *
- * @param flags settings from the command line, by camelCase name; see docs/settings.md
+ * @param flags settings from the command line, by camelCase name; the README has them all
  */
 export async function serve (flags: Record<string, unknown> = {}): Promise<void> {
   keepHiddenClasses()

@@ -1,5 +1,5 @@
 import { execFile } from 'node:child_process'
-import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -55,4 +55,34 @@ t.test('on a fresh clone `npm ci && npm start` serves the page and the WebSocket
   const client = await connect(t, wsUrl)
   client.ws.send('hello')
   t.strictSame(await client.hears(1), ['hello'])
+})
+
+const APP = `import fastify, { type FastifyRequest } from 'fastify'
+import fanfare, { type ChannelRule } from 'fanfare'
+
+const rule: ChannelRule = { match: 'orders:*', historySize: 10 }
+const app = fastify()
+await app.register(fanfare, { channels: [rule] })
+app.get('/orders', { preValidation: app.identify }, async (request: FastifyRequest) => request.peer?.user ?? 'nobody')
+await app.connections.publish('orders:42', { state: 'shipped' })
+console.log((await app.inject('/orders')).body)
+await app.close()
+`
+
+t.test('what `npm pack` makes on a fresh clone is whole, and brings the types of all that it adds to an app', { timeout: 300_000 }, async (t) => {
+  const clone = folder(t)
+  await run('git', ['clone', '--quiet', '.', clone])
+  symlinkSync(join(process.cwd(), 'node_modules'), join(clone, 'node_modules'))
+  const consumer = join(clone, 'consumer')
+  const installed = join(consumer, 'node_modules', 'fanfare')
+  mkdirSync(installed, { recursive: true })
+  const { stdout } = await run('npm', ['pack', '--silent'], { cwd: clone, env: environment })
+  await run('tar', ['-xzf', stdout.trim().split('\n').at(-1) as string, '-C', installed, '--strip-components=1'], { cwd: clone })
+
+  writeFileSync(join(consumer, 'package.json'), '{"type":"module"}')
+  writeFileSync(join(consumer, 'app.ts'), APP)
+  const { compilerOptions } = JSON.parse(readFileSync('tsconfig.json', 'utf8')) as { compilerOptions: object }
+  writeFileSync(join(consumer, 'tsconfig.json'), JSON.stringify({ compilerOptions: { ...compilerOptions, noEmit: false, skipLibCheck: false }, files: ['app.ts'] }))
+  await run(process.execPath, [join(clone, 'node_modules', 'typescript', 'bin', 'tsc')], { cwd: consumer, env: environment }).catch((error: { stdout: string }) => t.fail(error.stdout))
+  t.equal((await run(process.execPath, ['app.js'], { cwd: consumer, env: environment })).stdout, 'nobody\n')
 })

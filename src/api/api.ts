@@ -1,7 +1,9 @@
 import { Type } from 'typebox'
+import { ReplyBudget } from '../centrifugo/reply-budget.ts'
+import { optional } from '../json-schema.ts'
 import { ReplyError, replyErrorOf } from '../reply-errors.ts'
 import { inTurns } from './in-turns.ts'
-import { MAX_ENTRIES, method, optional, PARALLEL, Room, type Context } from './method.ts'
+import { MAX_ENTRIES, method, PARALLEL, type Context } from './method.ts'
 import { methods } from './methods.ts'
 
 interface Command { readonly name: string, readonly params: unknown }
@@ -22,9 +24,9 @@ const legacy = method(Type.Object({ method: Type.String(), params: Type.Optional
 
 /** The server API, whatever carries it: from parameters to the JSON of replies. */
 export class Api {
-  readonly #parts: Omit<Context, 'room'>
+  readonly #parts: Omit<Context, 'budget'>
 
-  constructor (parts: Omit<Context, 'room'>) {
+  constructor (parts: Omit<Context, 'budget'>) {
     this.#parts = parts
   }
 
@@ -56,18 +58,18 @@ export class Api {
   }
 
   #context (): Context {
-    return { ...this.#parts, room: new Room() }
+    return { ...this.#parts, budget: new ReplyBudget() }
   }
 }
 
 async function run (context: Context, name: string, params: unknown): Promise<string> {
   const method = methods.get(name)
   if (!method) throw new ReplyError(104)
-  context.room.take(0)
+  context.budget.take(0)
   const result = await method.call(context, params)
   if (typeof result === 'string') return result
   const text = JSON.stringify(result)
-  context.room.add(text.length)
+  context.budget.add(text.length)
   return text
 }
 

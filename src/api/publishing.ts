@@ -1,9 +1,10 @@
 import { Type, type Static } from 'typebox'
 import type { PublishExtras } from '../hub/channel-api.ts'
 import { publicationOf, WrittenJson, type PublicationData } from '../hub/publication.ts'
+import { optional } from '../json-schema.ts'
 import { ReplyError, replyErrorOf } from '../reply-errors.ts'
 import { inTurns } from './in-turns.ts'
-import { MAX_ENTRIES, method, optional, PARALLEL, type Context, type Result } from './method.ts'
+import { MAX_ENTRIES, method, PARALLEL, type Context, type Result } from './method.ts'
 
 const MAX_KEY_LENGTH = 255
 

@@ -1,9 +1,10 @@
 import { Type, type Static } from 'typebox'
+import { clientInfo } from '../centrifugo/values.ts'
 import { closeCodes } from '../close-codes.ts'
 import type { ConnectionFilter } from '../hub/cluster-api.ts'
-import { clientInfo } from '../protocols/centrifuge/values.ts'
+import { optional } from '../json-schema.ts'
 import { ReplyError } from '../reply-errors.ts'
-import { MAX_ENTRIES, method, optional } from './method.ts'
+import { MAX_ENTRIES, method } from './method.ts'
 
 const MAX_PATTERN_LENGTH = 255
 const MAX_WILDCARDS = 3

@@ -1,8 +1,8 @@
 import { scan } from 'secure-json-parse'
 import { Type, type Static } from 'typebox'
-import { compile, firstError } from '../channel-rules.ts'
 import { fanfareError } from '../errors.ts'
 import type { Grant, Identity } from '../hub/connection.ts'
+import { compile, firstError } from '../json-schema.ts'
 
 // 31 December 9999, in seconds: what is later is a mistake, such as milliseconds.
 const LAST_SECOND = 253_402_300_799

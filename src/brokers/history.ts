@@ -23,7 +23,7 @@ export interface Stream {
 /** Answers a query of a channel's history. */
 export function historyOf (stream: Stream, query: HistoryQuery): History {
   const { since, limit, reverse = false } = query
-  const from = since === undefined ? undefined : placeOf(stream, since)
+  const from = since === undefined ? undefined : offsetOf(stream, since)
   const continuous = since === undefined || (from !== undefined && (limit === 0 || reverse || reaches(stream, from)))
   return { publications: select(stream, query, from), position: stream.position, continuous }
 }
@@ -44,7 +44,7 @@ function select ({ publications, position: { offset } }: Stream, { last, limit, 
 }
 
 // Which offset a position of an earlier epoch has now; none if it is of no known epoch, or what it counts was lost.
-function placeOf ({ position, earlier = [] }: Stream, { epoch, offset }: Position): number | undefined {
+function offsetOf ({ position, earlier = [] }: Stream, { epoch, offset }: Position): number | undefined {
   let end = position.offset
   if (epoch === position.epoch) return offset <= end ? offset : undefined
   for (const known of earlier) {

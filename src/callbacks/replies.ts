@@ -1,9 +1,8 @@
 import secureParse from 'secure-json-parse'
 import { Type, type Static, type TSchema } from 'typebox'
-import { optional } from '../api/method.ts'
 import { seconds } from '../auth/claims.ts'
-import { compile, firstError } from '../channel-rules.ts'
 import { fanfareError } from '../errors.ts'
+import { compile, firstError, optional } from '../json-schema.ts'
 import type { decisions } from './settings.ts'
 
 const base64 = Type.String({ pattern: '^[A-Za-z0-9+/]*={0,2}$' })

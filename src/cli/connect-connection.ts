@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { WebSocket } from 'ws'
+import { mayComeBack } from '../close-codes.ts'
 import type { Address } from './connect-address.ts'
 import { EchoWindow } from './connect-echo-window.ts'
 import { describeClose, describeError, describeStatus, readReason } from './connect-failure.ts'
@@ -14,8 +15,8 @@ const KEEP_ALIVE_DELAY = 30_000
 const CONFIRM_TIMEOUT = 30_000
 /** HTTP answers that may be different next time; so may all from 500. */
 const PASSING_STATUS = [408, 425, 429]
-/** Close codes after which coming back does not help: the server is done, or would refuse the same again. */
-const FINAL_CODES = [1000, 1002, 1003, 1007, 1008, 1009, 1010]
+/** Close codes that Fanfare does not send, after which coming back does not help either: the server is done, or would refuse the same again. */
+const FINAL_CODES = [1000, 1003, 1010]
 
 /** What a connection is made from. */
 export interface ConnectionOptions {
@@ -32,7 +33,7 @@ export interface ConnectionOptions {
 export interface ConnectionEvents {
   onOpen: () => void
   onMessage: (data: Buffer, isBinary: boolean) => void
-  /** Called when `writable` or `settled` may have become true. */
+  /** Called when `canSend` or `settled` may have become true. */
   onProgress: () => void
   /** Called when the server no longer sends back what it did send back before. */
   onEchoLost: () => void
@@ -210,5 +211,5 @@ export class Connection {
 }
 
 function isFinal (code: number): boolean {
-  return FINAL_CODES.includes(code) || (code >= 3500 && code <= 3999)
+  return FINAL_CODES.includes(code) || !mayComeBack(code)
 }

@@ -10,7 +10,7 @@ import { channelNameRefusal, publicationOf, valueOf, type Publication, type Publ
 import type { Refusal } from './refusal.ts'
 
 /** The channel of who names none. */
-const STANDARD_CHANNEL = 'broadcast'
+export const STANDARD_CHANNEL = 'broadcast'
 
 /** What somebody asks for who connects. */
 export interface Wish {

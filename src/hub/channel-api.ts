@@ -42,6 +42,7 @@ export class ChannelApi {
    *
    * @param channel its name
    * @param data a string goes out as text, a Buffer as binary, everything else as JSON
+   * @param extras `tags`, `skipHistory`, `idempotencyKey`; none by default
    * @returns where the publication stands in its channel, once it is ordered and stored; within a second
    * @throws {FanfareError} FANFARE_BAD_CHANNEL, FANFARE_BAD_DATA, FANFARE_REFUSED_DATA by the channel's schema,
    * FANFARE_FORBIDDEN where nobody may publish (`allow.publish` is `none`),
@@ -79,7 +80,11 @@ export class ChannelApi {
     return (await this.broker.history(channel, { limit: 0 })).position
   }
 
-  /** Forgets the history of a channel. Its offsets go on. */
+  /**
+   * Forgets the history of a channel. Its offsets go on.
+   *
+   * @throws {FanfareError} FANFARE_BAD_CHANNEL, FANFARE_FORBIDDEN, FANFARE_UNAVAILABLE
+   */
   async removeHistory (channel: string): Promise<void> {
     this.#check(channel, 'history')
     await this.broker.removeHistory(channel)

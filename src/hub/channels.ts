@@ -106,9 +106,9 @@ export class Channels {
     connection.dropGrant(name)
     const wasAsking = connection.asking === name
     if (wasAsking) connection.asking = undefined
-    const isComing = connection.joining?.delete(name) ?? wasAsking
+    const wasJoining = connection.joining?.delete(name) ?? false
     const subscription = this.#subscriptionOf(connection, name)
-    if (!subscription) return isComing
+    if (!subscription) return wasJoining || wasAsking
     this.#parts.fanOut.catchUp(subscription.channel, subscription)
     this.#drop(subscription)
     return true

@@ -6,6 +6,7 @@ import type { ChannelRules } from './channel-rules.ts'
 import { Channels } from './channels.ts'
 import { ClientApi } from './client-api.ts'
 import type { ClusterApi, NodeName } from './cluster-api.ts'
+import { ConnectionLimits } from './connection-limits.ts'
 import { Connection, type Peer } from './connection.ts'
 import type { Encoding } from './encoding.ts'
 import { FanOut } from './fan-out.ts'
@@ -15,7 +16,6 @@ import { Inbox } from './inbox.ts'
 import { Lifetimes } from './lifetimes.ts'
 import { isBacklogged } from './limits.ts'
 import type { Hearing, Log, ManagerSettings } from './manager-settings.ts'
-import { Places } from './places.ts'
 import { spread } from './spread.ts'
 import type { Transport } from './transport.ts'
 
@@ -32,7 +32,7 @@ export class ConnectionManager extends ClientApi {
   readonly #connections = new Map<string, Connection>()
   /** Closed from our side, but not gone yet: they have sockets. */
   readonly #closing = new Set<Connection>()
-  readonly #places: Places
+  readonly #limits: ConnectionLimits
   protected override readonly table: Channels
   readonly #fanOut: FanOut
   protected override readonly heartbeat: Heartbeat
@@ -43,7 +43,7 @@ export class ConnectionManager extends ClientApi {
   constructor (broker: Broker, rules: ChannelRules, settings: ManagerSettings, log: Log, name: NodeName) {
     super(broker, rules, new Hooks(settings.hookTimeout, log), settings.openToAll, name)
     this.#settings = settings
-    this.#places = new Places(settings)
+    this.#limits = new ConnectionLimits(settings)
     this.log = log
     this.maxChannels = settings.maxChannels
     const close = this.close.bind(this)
@@ -108,7 +108,7 @@ export class ConnectionManager extends ClientApi {
    */
   refusalOf (peer: Peer, channels: readonly string[]): FanfareError | undefined {
     if (this.#stopping) return fanfareError('FANFARE_STOPPING')
-    const refusal = this.#places.refusalOf(peer.address)
+    const refusal = this.#limits.refusalOf(peer.address)
     if (refusal) return refusal
     if (channels.length > this.maxChannels) return fanfareError('FANFARE_TOO_MANY_CHANNELS', this.maxChannels)
   }
@@ -122,8 +122,8 @@ export class ConnectionManager extends ClientApi {
     const refusal = this.refusalOf(peer, wish.channels)
     if (refusal) then(refusal)
     else if (this.asksBeforeConnecting) {
-      this.#places.take(peer.address)
-      this.askBeforeConnecting(peer, wish).finally(() => this.#places.free(peer.address)).then((admission) => then(undefined, admission), then)
+      this.#limits.add(peer.address)
+      this.askBeforeConnecting(peer, wish).finally(() => this.#limits.remove(peer.address)).then((admission) => then(undefined, admission), then)
     } else {
       const admission = this.admitted(peer, wish)
       if (admission instanceof Error) then(admission)
@@ -174,7 +174,7 @@ export class ConnectionManager extends ClientApi {
     const connection = new Connection(transport, encoding, peer)
     this.inbox.opened(connection)
     this.#connections.set(connection.id, connection)
-    this.#places.take(peer.address)
+    this.#limits.add(peer.address)
     return connection
   }
 
@@ -192,7 +192,7 @@ export class ConnectionManager extends ClientApi {
   /** Takes a connection out of every table; to be called as soon as a transport is closed. */
   closed (connection: Connection, code: number): void {
     if (!this.#closing.delete(connection) && !connection.open) return
-    this.#places.free(connection.peer.address)
+    this.#limits.remove(connection.peer.address)
     this.#end(connection, code)
   }
 

@@ -1,10 +1,10 @@
+import type { ConnectionLimitsSettings } from './connection-limits.ts'
 import type { HeartbeatTimes } from './heartbeat.ts'
 import type { InboxSettings } from './inbox.ts'
 import type { Start } from './joining.ts'
-import type { PlacesSettings } from './places.ts'
 
 /** The manager's limits; 0 switches a limit off where that is said. */
-export interface ManagerSettings extends HeartbeatTimes, InboxSettings, PlacesSettings {
+export interface ManagerSettings extends HeartbeatTimes, InboxSettings, ConnectionLimitsSettings {
   readonly maxChannels: number
   /** How long who is in a channel is remembered after its node has died, in seconds. */
   readonly presenceTtl: number

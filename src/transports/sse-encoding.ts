@@ -1,4 +1,4 @@
-import { closeCodes } from '../close-codes.ts'
+import { mayComeBack } from '../close-codes.ts'
 import type { Encoding } from '../hub/encoding.ts'
 import { formatPosition, parsePosition, type Position, type Publication } from '../hub/publication.ts'
 import type { StreamWords } from './http-stream.ts'
@@ -74,12 +74,6 @@ function closing (code: number, reason: string): Buffer {
   const reconnect = mayComeBack(code)
   const retry = reconnect ? '' : `retry: ${NEXT_HOUR_MS}\n`
   return Buffer.from(`${retry}event: close\ndata: ${JSON.stringify({ code, reason, reconnect })}\n\n`)
-}
-
-// For codes of others the ranges of the Centrifuge protocol hold.
-function mayComeBack (code: number): boolean {
-  const known = Object.values(closeCodes).find((close) => close.code === code)
-  return known?.reconnect ?? !((code >= 3500 && code < 4000) || (code >= 4500 && code < 5000))
 }
 
 /** Publications as events. All clients that hear one channel share an object of this class, whatever that channel is. */

@@ -34,7 +34,7 @@ t.test('a server that is away for a while is tried again and again', async (t) =
 })
 
 t.test('it does not come back when that cannot help', async (t) => {
-  for (const [code, exit] of [[3503, 1], [1009, 1], [1000, 0]] as const) {
+  for (const [code, exit] of [[3503, 1], [4500, 1], [1009, 1], [1000, 0]] as const) {
     const { server, url } = await foreignServer(t, (socket) => socket.close(code))
     let connections = 0
     server.on('connection', () => connections++)

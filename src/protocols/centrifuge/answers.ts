@@ -1,5 +1,6 @@
-import { readHistory } from '../../api/history.ts'
-import { Room } from '../../api/method.ts'
+import { readHistory } from '../../centrifugo/history.ts'
+import { ReplyBudget } from '../../centrifugo/reply-budget.ts'
+import { jsonIn } from '../../centrifugo/values.ts'
 import { closeCodes } from '../../close-codes.ts'
 import { fanfareError, type FanfareError } from '../../errors.ts'
 import { callerOn } from '../../hub/access-api.ts'
@@ -10,7 +11,6 @@ import type { CommandName, Params } from './commands.ts'
 import { Disconnect } from './disconnect.ts'
 import { expiryOf, subscriptionResult } from './results.ts'
 import type { Session } from './session.ts'
-import { jsonIn } from './values.ts'
 
 // The client prefers an error to a subscription that has lost something.
 const REFUSE_UNRECOVERED = 2
@@ -44,19 +44,19 @@ export const answers: { readonly [Name in Exclude<CommandName, 'connect'>]: Answ
   },
 
   async presence (session, id, { channel }) {
-    mayNot(session, 'presence', channel)
+    mustBeAllowed(session, 'presence', channel)
     session.reply(id, 'presence', { presence: await session.parts.connections.presence(channel) })
   },
 
   async presence_stats (session, id, { channel }) {
-    mayNot(session, 'presence', channel)
+    mustBeAllowed(session, 'presence', channel)
     const { clients, users } = await session.parts.connections.presenceStats(channel)
     session.reply(id, 'presence_stats', { num_clients: clients, num_users: users })
   },
 
   async history (session, id, params) {
-    mayNot(session, 'history', params.channel)
-    const { publications, position: { epoch, offset } } = await readHistory(session.parts.connections, new Room(session.maxReplyBytes), params)
+    mustBeAllowed(session, 'history', params.channel)
+    const { publications, position: { epoch, offset } } = await readHistory(session.parts.connections, new ReplyBudget(session.maxReplyBytes), params)
     session.reply(id, 'history', { publications, epoch, offset })
   },
 
@@ -102,7 +102,7 @@ function publicationIn (data: unknown): Publication {
   return { kind: jsonIn(bytes) === undefined ? 'binary' : 'json', data: bytes }
 }
 
-function mayNot ({ connection, parts: { connections } }: Session, action: 'presence' | 'history', channel: string): void {
+function mustBeAllowed ({ connection, parts: { connections } }: Session, action: 'presence' | 'history', channel: string): void {
   const refusal = connections.refusalOn(connection, action, channel)
   if (refusal) throw refusal
 }

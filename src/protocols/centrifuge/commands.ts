@@ -1,7 +1,6 @@
 import { Type, type Static, type TSchema } from 'typebox'
-import { historyParams } from '../../api/history.ts'
-import { optional } from '../../api/method.ts'
-import { compile, firstError } from '../../channel-rules.ts'
+import { historyParams } from '../../centrifugo/history.ts'
+import { compile, firstError, optional } from '../../json-schema.ts'
 
 const MAX_ID = 4_294_967_295
 

@@ -1,11 +1,11 @@
 import { Type } from 'typebox'
-import { compile, firstError } from '../../channel-rules.ts'
+import { clientInfo, positionFields, restText, valueText } from '../../centrifugo/values.ts'
 import type { Publication } from '../../hub/publication.ts'
 import { depthRefusal } from '../../json-depth.ts'
+import { compile, firstError } from '../../json-schema.ts'
 import type { Message } from '../protocol.ts'
 import type { Codec, Emulated, Result } from './codec.ts'
 import { commandIn, type Command } from './commands.ts'
-import { clientInfo, placeOf, restText, valueText } from './values.ts'
 
 const PING = '{}'
 
@@ -16,7 +16,7 @@ export const json: Codec<string> = {
     name: 'centrifuge in JSON',
     encode: (channel, publication) => push(channel, 'pub', publicationText(publication)),
     encodeEnd: (channel, end) => push(channel, 'unsubscribe', JSON.stringify(end)),
-    encodePlaced: (channel, position, recoverable) => push(channel, 'subscribe', JSON.stringify(placeOf(position, recoverable)))
+    encodePlaced: (channel, position, recoverable) => push(channel, 'subscribe', JSON.stringify(positionFields(position, recoverable)))
   },
   ping: messageOf(PING),
   split: ({ data, binary }) => binary ? [] : data.toString().split('\n').map((line) => line.trim()).filter(Boolean),

@@ -1,11 +1,11 @@
 import { Reader } from 'protobufjs'
 import type { Member } from '../../brokers/broker.ts'
+import { jsonIn, positionFields, publisherOf } from '../../centrifugo/values.ts'
 import type { Publication } from '../../hub/publication.ts'
 import type { Message } from '../protocol.ts'
 import type { Codec, Emulated, Result } from './codec.ts'
 import { commandIn, commandNames, type Command } from './commands.ts'
 import { commandType, emulationType, replyType } from './schema.ts'
-import { jsonIn, placeOf, publisherOf } from './values.ts'
 
 /** The protocol in Protobuf: a message holds commands, each after its length. */
 export const protobuf: Codec<Uint8Array> = {
@@ -14,7 +14,7 @@ export const protobuf: Codec<Uint8Array> = {
     name: 'centrifuge in Protobuf',
     encode: (channel, publication) => messageOf({ push: { channel, pub: publicationOf(publication) } }),
     encodeEnd: (channel, unsubscribe) => messageOf({ push: { channel, unsubscribe } }),
-    encodePlaced: (channel, position, recoverable) => messageOf({ push: { channel, subscribe: placeOf(position, recoverable) } })
+    encodePlaced: (channel, position, recoverable) => messageOf({ push: { channel, subscribe: positionFields(position, recoverable) } })
   },
   ping: messageOf({}),
   split,

@@ -39,6 +39,20 @@ t.test('the same with Redis, where they leave no subscriptions either', async (t
   await until(() => channelsOf(redis).every((name) => !name.includes('own')))
 })
 
+t.test('who was taken out of a channel while hooks were asked about it was not told, if it had been in another one before', async (t) => {
+  const { app, wsUrl } = await start(t)
+  let asked: (() => void) | undefined
+  app.connections.addHook('onSubscribe', ({ channel }) => channel === 'slow' ? new Promise((resolve) => { asked = resolve }) : undefined)
+  const client = await greet(t, wsUrl)
+  await client.ask({ subscribe: { channel: 'other' } })
+  const answer = client.ask({ subscribe: { channel: 'slow' } })
+  await until(() => asked !== undefined)
+  await app.connections.removeFrom('slow', { id: client.greeting.connect.client })
+  asked?.()
+  t.match(await client.isTold('unsubscribe'), { channel: 'slow', unsubscribe: { code: 2000 } })
+  t.match(await answer, { error: {} })
+})
+
 function channelsOf (redis: RedisServer): string[] {
   return redis.cli('pubsub', 'channels').split('\n')
 }

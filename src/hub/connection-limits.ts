@@ -6,45 +6,45 @@ import { fanfareError, type FanfareError } from '../errors.ts'
 const IPV6_NETWORK_BITS = 64
 
 /** How many may be connected; 0 for one address: no limit. */
-export interface PlacesSettings {
+export interface ConnectionLimitsSettings {
   readonly maxConnections: number
   readonly maxConnectionsPerIp: number
 }
 
-/** The places of this node: each connection has one as long as it has a socket, and while hooks are asked whether it may come. */
-export class Places {
-  readonly #settings: PlacesSettings
+/** Counts who is connected: each as long as it has a socket, and while hooks are asked whether it may come. */
+export class ConnectionLimits {
+  readonly #settings: ConnectionLimitsSettings
   readonly #networks = new Map<string, number>()
-  #taken = 0
+  #count = 0
 
-  constructor (settings: PlacesSettings) {
+  constructor (settings: ConnectionLimitsSettings) {
     this.#settings = settings
   }
 
-  /** Why there is none for somebody, if so: FANFARE_FULL or FANFARE_TOO_MANY_FROM_ADDRESS. */
+  /** Why nobody may come from an address any more, if so: FANFARE_FULL or FANFARE_TOO_MANY_FROM_ADDRESS. */
   refusalOf (address: string): FanfareError | undefined {
     const { maxConnections, maxConnectionsPerIp } = this.#settings
-    if (this.#taken >= maxConnections) return fanfareError('FANFARE_FULL', maxConnections)
-    if (maxConnectionsPerIp > 0 && this.#takenFrom(networkOf(address)) >= maxConnectionsPerIp) {
+    if (this.#count >= maxConnections) return fanfareError('FANFARE_FULL', maxConnections)
+    if (maxConnectionsPerIp > 0 && this.#countFrom(networkOf(address)) >= maxConnectionsPerIp) {
       return fanfareError('FANFARE_TOO_MANY_FROM_ADDRESS', maxConnectionsPerIp)
     }
   }
 
-  take (address: string): void {
+  add (address: string): void {
     const network = networkOf(address)
-    this.#networks.set(network, this.#takenFrom(network) + 1)
-    this.#taken++
+    this.#networks.set(network, this.#countFrom(network) + 1)
+    this.#count++
   }
 
-  free (address: string): void {
+  remove (address: string): void {
     const network = networkOf(address)
-    const left = this.#takenFrom(network) - 1
+    const left = this.#countFrom(network) - 1
     if (left > 0) this.#networks.set(network, left)
     else this.#networks.delete(network)
-    this.#taken--
+    this.#count--
   }
 
-  #takenFrom (network: string): number {
+  #countFrom (network: string): number {
     return this.#networks.get(network) ?? 0
   }
 }

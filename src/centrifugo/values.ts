@@ -1,7 +1,7 @@
 import { isUtf8 } from 'node:buffer'
-import type { Member } from '../../brokers/broker.ts'
-import type { Position, Publication } from '../../hub/publication.ts'
-import { depthRefusal } from '../../json-depth.ts'
+import type { Member } from '../brokers/broker.ts'
+import type { Position, Publication } from '../hub/publication.ts'
+import { depthRefusal } from '../json-depth.ts'
 
 /** The JSON of what was published as text or JSON: text that can be read as JSON is JSON, and a string otherwise. Without line breaks, which stand between messages. */
 export function valueText ({ kind, data }: Publication): string {
@@ -34,7 +34,7 @@ export function jsonIn (bytes: Uint8Array): string | undefined {
 }
 
 /** Where somebody begins to hear a channel, in the names of the protocol. */
-export function placeOf (position: Position | undefined, recoverable: boolean): object {
+export function positionFields (position: Position | undefined, recoverable: boolean): object {
   return position ? { ...recoverable && { recoverable }, positioned: true, ...position } : {}
 }
 
