@@ -88,6 +88,16 @@ const centrifugeHttp: FastifyPluginAsyncTypebox<PluginSettings> = async (app, se
     return reply.code(204).send()
   })
 
+  app.route({
+    method: ['GET', 'PUT', 'PATCH', 'DELETE'],
+    url: '/emulation',
+    exposeHeadRoute: false,
+    handler: (_request, reply) => {
+      reply.header('allow', 'POST, OPTIONS')
+      throw fanfareError('FANFARE_METHOD_NOT_ALLOWED', 'POST')
+    }
+  })
+
   for (const path of ['/connection/http_stream', '/connection/sse', '/emulation']) {
     app.options(path, { onRequest: app.crossOrigin }, (request, reply) => {
       reply.headers({
@@ -110,9 +120,9 @@ const centrifugeHttp: FastifyPluginAsyncTypebox<PluginSettings> = async (app, se
   function sessionOn (stream: Writable, { encoding, words, parts }: Speech, peer: Peer, headers: IncomingHttpHeaders): Session {
     const transport = new HttpStreamTransport(stream, words)
     const { address, transport: kind, protocol } = peer
-    const connection = connections.accept(transport, encoding, { address, transport: kind, protocol })
     const id = newId()
-    const session = new Session(connection, peer, headers, parts, { session: id, node: connections.cluster.id })
+    const connection = connections.accept(transport, encoding, { address, transport: kind, protocol })
+    const session = new Session(connection, { ...peer, session: id }, headers, parts, { session: id, node: connections.cluster.id })
     sessions.add(id, session, transport)
     stream.once('close', () => sessions.remove(id))
     app.follow(stream, connection)

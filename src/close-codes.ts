@@ -19,7 +19,7 @@ export const closeCodes = {
   invalidToken: { code: 3500, reason: 'invalid token', reconnect: false },
   badRequest: { code: 3501, reason: 'bad request', reconnect: false },
   stale: { code: 3502, reason: 'stale', reconnect: false },
-  disconnected: { code: 3503, reason: 'disconnected by the server', reconnect: false },
+  disconnected: { code: 3503, reason: 'force disconnect', reconnect: false },
   channelLimit: { code: 3505, reason: 'channel limit', reconnect: false },
   permissionDenied: { code: 3507, reason: 'permission denied', reconnect: false },
   notAvailable: { code: 3508, reason: 'not available', reconnect: false }

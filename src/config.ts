@@ -4,6 +4,7 @@ import proxyAddr from '@fastify/proxy-addr'
 import { envSchema } from 'env-schema'
 import { Type, type Static, type TObject, type TSchema } from 'typebox'
 import type { ChannelRule } from './channel-rules.ts'
+import { isOriginPattern } from './auth/origin.ts'
 import { publicKeyIn } from './auth/public-key.ts'
 import { isRedisUrl } from './brokers/redis-url.ts'
 import { areForwardable, callbackEvents, isBaseUrl, isSecret } from './callbacks/settings.ts'
@@ -137,6 +138,7 @@ function validate (schema: TObject, given: Record<string, unknown>, nameOf: (nam
     const property = properties[name]
     if (property && typeof value === 'string') values[name] = fromText(property, value)
   }
+  if (Array.isArray(values.allowedOrigins) && !values.allowedOrigins.every(isOriginPattern)) refuse('allowedOrigins')
   if (typeof values.routesDir === 'string' && !statSync(values.routesDir, { throwIfNoEntry: false })?.isDirectory()) refuse('routesDir')
   if (typeof values.tokenJwksUrl === 'string' && !/^https?:$/.test(URL.parse(values.tokenJwksUrl)?.protocol ?? '')) refuse('tokenJwksUrl')
   if (typeof values.tokenPublicKey === 'string') values.tokenPublicKey = pemOf(values.tokenPublicKey) ?? refuse('tokenPublicKey')

@@ -32,6 +32,7 @@ export const errorTable = {
   FANFARE_LONG_CHANNELS: [400, 'The position in all channels of a stream must fit into %s bytes, and could take %s: ask for fewer channels, or shorter names'],
   FANFARE_BAD_EMULATION: [400, 'Commands for a session come with session, node and data: %s'],
   FANFARE_NO_NODE: [404, 'The node of the session does not answer; connect again'],
+  FANFARE_METHOD_NOT_ALLOWED: [405, 'This takes %s'],
   FANFARE_TOO_LARGE: [413, 'Commands may have %s bytes (MAX_MESSAGE_BYTES); got %s'],
   FANFARE_HELD_BACK: [429, 'The session has sent more than it may; try again later'],
   FANFARE_PIPELINED: [400, 'A stream cannot be asked for while an answer is due on the same connection'],

@@ -1,4 +1,5 @@
 import type { ErrorCode } from './errors.ts'
+import { hasOwnCode } from './hub/refusal.ts'
 
 /**
  * Every error that the server API and the Centrifuge protocol answer with, once: its code there, its sentence where there
@@ -39,9 +40,6 @@ export const replyCodes: { readonly [code in ErrorCode]?: ReplyErrorCode } = {
   FANFARE_UNAVAILABLE: 100
 }
 
-// Applications have these for themselves in the Centrifuge protocol.
-const FIRST_OWN_CODE = 400
-const LAST_OWN_CODE = 1999
 const INTERNAL = 100
 const REFUSED = 103
 
@@ -83,17 +81,13 @@ export interface FaultLog { error (facts: object, sentence: string): void }
 export function replyErrorOf (error: unknown, log: FaultLog): ReplyError {
   if (error instanceof ReplyError) return error
   const { code, message, statusCode, reply } = (error ?? {}) as Error & { code?: ErrorCode | number, statusCode?: number, reply?: { code: number, message: string } }
-  if (reply && isOwn(reply.code)) return new ReplyError(reply.code, reply.message)
-  if (isOwn(code)) return new ReplyError(code, message)
+  if (reply && hasOwnCode(reply)) return new ReplyError(reply.code, reply.message)
+  if (hasOwnCode({ code })) return new ReplyError(code as number, message)
   const known = typeof code === 'string' ? replyCodes[code] : undefined
   if (known !== undefined) return new ReplyError(known, known === INTERNAL ? `${sentenceOf(INTERNAL)}: ${message}` : message)
   if (statusCode !== undefined && !isOurs(code)) return new ReplyError(statusCode >= 500 ? INTERNAL : REFUSED, message)
   log.error({ err: error }, 'a reply could not be made')
   return new ReplyError(INTERNAL)
-}
-
-function isOwn (code: unknown): code is number {
-  return Number.isInteger(code) && Number(code) >= FIRST_OWN_CODE && Number(code) <= LAST_OWN_CODE
 }
 
 function isOurs (code: unknown): boolean {

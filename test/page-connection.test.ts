@@ -48,7 +48,7 @@ t.test('a page that the server disconnects says why, and stays away', async (t) 
   app.connections.disconnect({ channel: 'team' })
   await state(page, 'closed')
 
-  t.match(await page.getByRole('status').textContent(), /Disconnected by the server \(code 3503, the server says “disconnected by the server”\)/)
+  t.match(await page.getByRole('status').textContent(), /Disconnected by the server \(code 3503, the server says “force disconnect”\)/)
   t.notOk(await page.locator('#retry').isVisible())
   await button(page, 'Connect').click()
   await state(page, 'open')

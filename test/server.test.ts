@@ -50,6 +50,7 @@ t.test('bad settings end the start with one sentence each and exit code 1', asyn
     [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL takes fatal, error, warn, info, debug, trace or silent, but got "loud"'],
     [{ MAX_MESSAGE_BYTES: '0' }, 'MAX_MESSAGE_BYTES takes a whole number of bytes, 1 or more, but got "0"'],
     [{ TRUST_PROXY: 'my-proxy' }, 'TRUST_PROXY takes a comma-separated list of addresses or CIDRs such as 10.0.0.0/8, but got "my-proxy"'],
+    ...['example.com', 'https://example.com/', '*.example.org'].map((origin): [NodeJS.ProcessEnv, string] => [{ ALLOWED_ORIGINS: origin }, `ALLOWED_ORIGINS takes a comma-separated list such as https://example.com,https://*.example.org, but got "${origin}"`]),
     [{ ROUTES_DIR: '/no/such/folder' }, 'ROUTES_DIR takes the path of a folder, but got "/no/such/folder"'],
     [{ HOST: '203.0.113.1' }, 'HOST is no address of this machine: listen EADDRNOTAVAIL: address not available 203.0.113.1'],
     [{ PORT: takenPort }, `PORT ${takenPort} is taken on 127.0.0.1: stop what listens there, or set another PORT`]

@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import { clientInfo } from '../centrifugo/values.ts'
+import { clientInfo, valueIn } from '../centrifugo/values.ts'
 import { closeCodes } from '../close-codes.ts'
 import type { ConnectionFilter } from '../hub/cluster-api.ts'
 import { optional } from '../json-schema.ts'
@@ -72,8 +72,18 @@ export const refresh = method(Type.Object({
 })
 
 /** `subscribe`: lets a user's connections, or one of them, hear a channel. */
-export const subscribe = method(Type.Object({ ...whom, channel: Type.String() }), async ({ connections }, { channel, ...whom }) => {
-  await connections.addTo(channel, filterOf(whom))
+export const subscribe = method(Type.Object({
+  ...whom,
+  channel: Type.String(),
+  info: Type.Optional(Type.Unknown()),
+  b64info: optional(Type.String()),
+  data: Type.Optional(Type.Unknown()),
+  b64data: optional(Type.String()),
+  expire_at: optional(Type.Integer({ minimum: 0 }))
+}), async ({ connections }, { channel, info, b64info, data, b64data, expire_at: expireAt, ...whom }) => {
+  const grant = { info: valueIn(info, b64info), data: valueIn(data, b64data), expiresAt: expireAt ? expireAt * 1000 : undefined }
+  const isGiven = Object.values(grant).some((value) => value !== undefined)
+  await connections.addTo(channel, filterOf(whom), isGiven ? grant : undefined)
   return {}
 })
 
@@ -90,7 +100,7 @@ export const rpc = method(Type.Object({ method: Type.String(), params: Type.Opti
 
 function filterOf ({ user, client, session }: Whom): ConnectionFilter {
   if (!user && !client && !session) throw new ReplyError(107, 'Say whose connections are meant: a user, a client or a session')
-  return { user: user || undefined, id: client || session || undefined }
+  return { user: user || undefined, id: client || undefined, session: session || undefined }
 }
 
 // A glob becomes a regular expression: groups that repeat take exponential time, and each wildcard multiplies it. With

@@ -1,5 +1,6 @@
 import { scan } from 'secure-json-parse'
 import { Type, type Static } from 'typebox'
+import { valueIn } from '../centrifugo/values.ts'
 import { fanfareError } from '../errors.ts'
 import type { Grant, Identity } from '../hub/connection.ts'
 import { compile, firstError } from '../json-schema.ts'
@@ -18,17 +19,18 @@ const common = {
   info: Type.Optional(Type.Unknown()),
   b64info: Type.Optional(Type.String())
 }
+const data = { data: Type.Optional(Type.Unknown()), b64data: Type.Optional(Type.String()) }
 
 /** What a connection token may say; what else it says is ignored. */
 const connectionClaims = Type.Object({
   ...common,
   channels: Type.Optional(Type.Array(Type.String())),
-  subs: Type.Optional(Type.Record(Type.String(), Type.Object({ info: Type.Optional(Type.Unknown()), b64info: Type.Optional(Type.String()) }))),
+  subs: Type.Optional(Type.Record(Type.String(), Type.Object({ info: common.info, b64info: common.b64info, ...data }))),
   meta: Type.Optional(Type.Unknown())
 })
 
 /** What a subscription token may say. */
-const subscriptionClaims = Type.Object({ ...common, channel: Type.String(), client: Type.Optional(Type.String()) })
+const subscriptionClaims = Type.Object({ ...common, ...data, channel: Type.String(), client: Type.Optional(Type.String()) })
 
 type ConnectionClaims = Static<typeof connectionClaims>
 export type SubscriptionClaims = Static<typeof subscriptionClaims>
@@ -63,18 +65,18 @@ export function identityOf (claims: ConnectionClaims): Identity {
 
 function grantsIn (channels: ConnectionClaims['channels'] = [], subs: ConnectionClaims['subs'] = {}): Identity['grants'] {
   const grants = new Map<string, Grant>(channels.map((channel) => [channel, {}]))
-  for (const [channel, sub] of Object.entries(subs)) grants.set(channel, { info: infoIn(sub) })
+  for (const [channel, sub] of Object.entries(subs)) grants.set(channel, { info: infoIn(sub), data: valueIn(sub.data, sub.b64data) })
   return grants.size > 0 ? grants : undefined
 }
 
 /** What a subscription token gives. */
 export function grantOf (claims: SubscriptionClaims): Grant {
-  return { info: infoIn(claims), expiresAt: endOf(claims) }
+  return { info: infoIn(claims), data: valueIn(claims.data, claims.b64data), expiresAt: endOf(claims) }
 }
 
 /** What others may see of the user. */
 export function infoIn ({ info, b64info }: { info?: unknown, b64info?: string }): unknown {
-  return info ?? b64info
+  return valueIn(info ?? undefined, b64info)
 }
 
 /** When something ends, in milliseconds: `expire_at` takes the place of `exp`; 0 is never. */

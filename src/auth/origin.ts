@@ -5,6 +5,11 @@ import { fanfareError, type FanfareError } from '../errors.ts'
 // get past a pattern.
 const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[^\s/\\?#@,]+$/
 
+/** Whether this may be an origin, or a glob of origins: with a scheme, and without a path. */
+export function isOriginPattern (text: string): boolean {
+  return text === '*' || /^[^\s/]+:\/\/[^\s/?#]+$/.test(text)
+}
+
 /**
  * Makes the function that says whether a page of some origin may connect.
  *

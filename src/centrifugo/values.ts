@@ -33,6 +33,13 @@ export function jsonIn (bytes: Uint8Array): string | undefined {
   if (isJson(text)) return text
 }
 
+/** A value that is given as JSON, or as JSON in base64; what is in base64 and no JSON stays as it is. */
+export function valueIn (value: unknown, base64: string | null | undefined): unknown {
+  if (value !== undefined || base64 === undefined || base64 === null) return value
+  const text = jsonIn(Buffer.from(base64, 'base64'))
+  return text === undefined ? base64 : JSON.parse(text)
+}
+
 /** Where somebody begins to hear a channel, in the names of the protocol. */
 export function positionFields (position: Position | undefined, recoverable: boolean): object {
   return position ? { ...recoverable && { recoverable }, positioned: true, ...position } : {}

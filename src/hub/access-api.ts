@@ -7,7 +7,7 @@ import { newId, type Connection, type Peer } from './connection.ts'
 import type { Caller, Hook, HookAnswers, HookContexts, HookName, Hooks, Rpc } from './hooks.ts'
 import { isRestricted, refusalBy, subscribeRefusal, type Action } from './permissions.ts'
 import { channelNameRefusal, publicationOf, valueOf, type Publication, type PublicationData } from './publication.ts'
-import type { Refusal } from './refusal.ts'
+import { hasOwnCode, type Refusal } from './refusal.ts'
 
 /** The channel of who names none. */
 export const STANDARD_CHANNEL = 'broadcast'
@@ -227,7 +227,7 @@ export class AccessApi extends ChannelApi {
 
   // What a hook throws by mistake is not for clients to read.
   #shown (name: HookName, error: Refusal): Error {
-    if (error.closeCode === undefined && error.statusCode === undefined) {
+    if (error.closeCode === undefined && error.statusCode === undefined && !hasOwnCode(error)) {
       this.hooks.report(name, error)
       return fanfareError('FANFARE_REFUSED')
     }

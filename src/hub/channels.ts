@@ -2,7 +2,7 @@ import type { Broker } from '../brokers/broker.ts'
 import { closeCodes, endCodes, type Close } from '../close-codes.ts'
 import { Channel, type Subscription } from './channel.ts'
 import { matcherOf, type ChannelRules } from './channel-rules.ts'
-import type { Connection } from './connection.ts'
+import type { Connection, Grant } from './connection.ts'
 import { callerOn } from './access-api.ts'
 import type { FanOut } from './fan-out.ts'
 import type { Hooks } from './hooks.ts'
@@ -22,7 +22,7 @@ export interface ChannelsParts {
   /** Closes a connection. */
   readonly close: (connection: Connection, close: Close) => void
   /** Puts a connection into a channel, and tells it where that stands. */
-  readonly place: (connection: Connection, channel: string) => void
+  readonly place: (connection: Connection, channel: string, grant?: Grant) => void
 }
 
 /** The channels of this node: who is in which, and how they come and go without missing or doubling anything. */
@@ -121,7 +121,10 @@ export class Channels {
 
   /** Takes a connection out of a channel that it has no right to hear any more, or closes it where that cannot be told. */
   expel (connection: Connection, name: string): void {
-    if (connection.isIn(name)) this.#end(connection, name, endCodes.subscriptionExpired, closeCodes.subscriptionExpired)
+    if (!connection.isIn(name)) return
+    // The server has given it until now.
+    if (connection.peer.grants?.get(name)?.single) connection.placed?.delete(name)
+    this.#end(connection, name, endCodes.subscriptionExpired, closeCodes.subscriptionExpired)
   }
 
   /** Tells a subscriber that was too slow that it has missed so many publications. */
@@ -190,13 +193,14 @@ export class Channels {
   // Who is in the channel by its token comes back to it only as a whole. Whom the server has put there it puts there anew.
   #end (connection: Connection, name: string, end: Close, close: Close): void {
     const isPlaced = connection.placed?.has(name) ?? false
-    if (!connection.encoding.encodeEnd || (isPlaced && connection.peer.grants?.has(name))) {
+    const grant = connection.peer.grants?.get(name)
+    if (!connection.encoding.encodeEnd || (isPlaced && grant && !grant.single)) {
       this.#parts.close(connection, close)
       return
     }
     this.leave(connection, name)
     this.#tellEnd(connection, name, end)
-    if (isPlaced) this.#parts.place(connection, name)
+    if (isPlaced) this.#parts.place(connection, name, grant)
   }
 
   #tellEnd (connection: Connection, name: string, end: Close): void {

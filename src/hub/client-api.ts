@@ -1,13 +1,17 @@
+import { closeCodes } from '../close-codes.ts'
 import { fanfareError, type FanfareError } from '../errors.ts'
 import type { Wish } from './access-api.ts'
 import type { Renewal } from './cluster-api.ts'
 import { cancelAll, ComingApi } from './coming-api.ts'
-import type { Connection, Grant, Peer } from './connection.ts'
+import { peerWith, type Connection, type Grant, type Peer } from './connection.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import type { Inbox } from './inbox.ts'
 import type { Beginning } from './joining.ts'
 import type { Log } from './manager-settings.ts'
 import { channelNameRefusal, type Position, type Publication } from './publication.ts'
+
+/** A client has so long to say who it is, and to go when it was refused; with the steps of `Expiry` that is 10 s. */
+export const IDENTIFY_S = 9
 
 /** Where channels begin that somebody is put into; one that keeps no history begins nowhere. */
 export type Beginnings = ReadonlyMap<string, Beginning | undefined>
@@ -76,9 +80,17 @@ export abstract class ClientApi extends ComingApi {
    * hooks throw
    */
   async identify (connection: Connection, peer: Peer, wish: Wish, since: ReadonlyMap<string, Position>, tell: (beginnings: Beginnings) => void): Promise<void> {
-    const asked = { ...peer, id: connection.id }
     // It has said who it is; hooks have a limit of their own.
     this.lifetimes.remove(connection)
+    try {
+      await this.#identify(connection, { ...peer, id: connection.id }, wish, since, tell)
+    } catch (error) {
+      this.lifetimes.limit(connection, IDENTIFY_S, closeCodes.stale)
+      throw error
+    }
+  }
+
+  async #identify (connection: Connection, asked: Peer, wish: Wish, since: ReadonlyMap<string, Position>, tell: (beginnings: Beginnings) => void): Promise<void> {
     const admission = this.asksBeforeConnecting ? await this.askBeforeConnecting(asked, wish) : this.admitted(asked, wish)
     if (admission instanceof Error) throw admission
     const { channels } = admission
@@ -165,10 +177,6 @@ export abstract class ClientApi extends ComingApi {
       connection.asking = undefined
     }
   }
-}
-
-function peerWith ({ peer }: Connection, channel: string, grant: Grant): Peer {
-  return { ...peer, grants: new Map([...peer.grants ?? [], [channel, { ...grant, single: true }]]) }
 }
 
 function ended (channel: string): FanfareError {

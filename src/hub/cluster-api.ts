@@ -6,7 +6,7 @@ import { AccessApi } from './access-api.ts'
 import type { ChannelRules } from './channel-rules.ts'
 import type { Channels } from './channels.ts'
 import { Cluster, type NodeFacts } from './cluster.ts'
-import type { Connection } from './connection.ts'
+import type { Connection, Grant } from './connection.ts'
 import type { Hooks } from './hooks.ts'
 import { channelNameRefusal } from './publication.ts'
 
@@ -20,6 +20,8 @@ export interface NodeName { readonly name: string, readonly version: string }
 export interface ConnectionFilter {
   readonly id?: string | undefined
   readonly user?: string | undefined
+  /** Of a client that sends by requests of their own; any other has its id for one. */
+  readonly session?: string | undefined
   readonly channel?: string | undefined
   /** Ids of connections that are spared. */
   readonly except?: readonly string[] | undefined
@@ -47,7 +49,7 @@ export abstract class ClusterApi extends AccessApi {
     this.cluster.answer('channels', (names?: string) => Object.fromEntries(this.here().channels.counts(names)))
     this.#answer('disconnect', (connection, close: Close) => this.close(connection, close))
     this.#answer('refresh', (connection, renewal: Renewal) => this.renew(connection, renewal))
-    this.#answer('subscribe', (connection, channel: string) => this.place(connection, channel))
+    this.#answer('subscribe', (connection, { channel, grant }: { channel: string, grant?: Grant }) => this.place(connection, channel, grant))
     this.#answer('unsubscribe', (connection, channel: string) => this.remove(connection, channel))
   }
 
@@ -55,7 +57,7 @@ export abstract class ClusterApi extends AccessApi {
   abstract close (connection: Connection, close: Close): void
 
   /** Puts a connection of this node into a channel, or takes it out, and tells it so. */
-  protected abstract place (connection: Connection, channel: string): Promise<void>
+  protected abstract place (connection: Connection, channel: string, grant?: Grant): Promise<void>
   protected abstract remove (connection: Connection, channel: string): void
 
   /** Takes note that a connection of this node may go on. */
@@ -114,12 +116,13 @@ export abstract class ClusterApi extends AccessApi {
    * Lets connections hear one more channel, on all nodes, whatever its rule says; throws like `refresh`, and
    * FANFARE_BAD_CHANNEL.
    *
-   * @example await app.connections.addTo('orders:42', { user: 'ada' })
+   * @param grant what others may see of the user there, what the client is told with it, and when it ends; see `Grant`
+   * @example await app.connections.addTo('orders:42', { user: 'ada' }, { expiresAt: Date.now() + 3_600_000 })
    */
-  async addTo (channel: string, filter: ConnectionFilter): Promise<number> {
+  async addTo (channel: string, filter: ConnectionFilter, grant?: Omit<Grant, 'single'>): Promise<number> {
     const refusal = channelNameRefusal(channel)
     if (refusal) throw refusal
-    return this.#tell('subscribe', filter, channel)
+    return this.#tell('subscribe', filter, { channel, grant })
   }
 
   /** Takes connections out of a channel, on all nodes; throws like `refresh`. */
@@ -128,8 +131,8 @@ export abstract class ClusterApi extends AccessApi {
   }
 
   async #tell (question: string, filter: ConnectionFilter, what: unknown): Promise<number> {
-    const { id, user, channel } = filter
-    if (id === undefined && user === undefined && channel === undefined) throw fanfareError('FANFARE_BAD_FILTER')
+    const { id, user, session, channel } = filter
+    if (id === undefined && user === undefined && session === undefined && channel === undefined) throw fanfareError('FANFARE_BAD_FILTER')
     const counts = await this.cluster.ask<number>(question, { filter, what })
     if (counts.length < this.cluster.size) throw fanfareError('FANFARE_UNAVAILABLE', 'not every node has answered')
     return counts.reduce((sum, count) => sum + count, 0)
@@ -148,11 +151,12 @@ export abstract class ClusterApi extends AccessApi {
     })
   }
 
-  #meant ({ id, user, channel, except }: ConnectionFilter): Connection[] {
+  #meant ({ id, user, session, channel, except }: ConnectionFilter): Connection[] {
     const { connections } = this.here()
     const candidates = id === undefined ? Array.from(connections.values()) : [connections.get(id)]
     return candidates.filter((connection) => connection !== undefined &&
       (user === undefined || connection.peer.user === user) &&
+      (session === undefined || (connection.peer.session ?? connection.id) === session) &&
       (channel === undefined || connection.isIn(channel)) &&
       !except?.includes(connection.id)
     ) as Connection[]

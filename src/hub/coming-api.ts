@@ -3,7 +3,7 @@ import { fanfareError } from '../errors.ts'
 import type { Admission } from './access-api.ts'
 import type { Channels } from './channels.ts'
 import { ClusterApi } from './cluster-api.ts'
-import type { Connection, Peer } from './connection.ts'
+import { peerWith, type Connection, type Grant, type Peer } from './connection.ts'
 import { historyUnreadable, type Coming } from './joining.ts'
 import type { Lifetimes } from './lifetimes.ts'
 import type { Hearing } from './manager-settings.ts'
@@ -49,26 +49,28 @@ export abstract class ComingApi extends ClusterApi {
     if (connection.deadlines) this.lifetimes.reset(connection)
   }
 
-  protected override async place (connection: Connection, channel: string): Promise<void> {
+  protected override async place (connection: Connection, channel: string, grant?: Grant): Promise<void> {
     if (!connection.known || connection.isIn(channel)) return
     if (connection.channels.length >= this.maxChannels) {
       this.close(connection, closeCodes.channelLimit)
       return
     }
+    if (grant) connection.peer = peerWith(connection, channel, grant)
     try {
-      if (connection.encoding.encodePlaced) await this.#placeAndTell(connection, channel)
+      if (connection.encoding.encodePlaced) await this.#placeAndTell(connection, channel, grant)
       else {
         await this.table.prepare([channel])
         this.subscribe(connection, channel)
       }
+      if (grant) this.lifetimes.reset(connection)
     } catch {
       this.close(connection, historyUnreadable)
     }
   }
 
-  async #placeAndTell (connection: Connection, channel: string): Promise<void> {
+  async #placeAndTell (connection: Connection, channel: string, grant?: Grant): Promise<void> {
     const coming = await this.#come(connection, connection.peer, channel)
-    const bytes = connection.encoding.encodePlaced?.(channel, coming?.beginning.position, this.mayRead(connection.peer, channel))
+    const bytes = connection.encoding.encodePlaced?.(channel, coming?.beginning.position, this.mayRead(connection.peer, channel), grant?.data)
     if (bytes && connection.open && coming?.wanted !== false) {
       this.send(connection, bytes)
       this.hearPlaced(connection, channel, coming)

@@ -4,7 +4,7 @@ import { fanfareError, type FanfareError } from '../errors.ts'
 import { callerOn, type Admission, type Wish } from './access-api.ts'
 import type { ChannelRules } from './channel-rules.ts'
 import { Channels } from './channels.ts'
-import { ClientApi } from './client-api.ts'
+import { ClientApi, IDENTIFY_S } from './client-api.ts'
 import type { ClusterApi, NodeName } from './cluster-api.ts'
 import { ConnectionLimits } from './connection-limits.ts'
 import { Connection, type Peer } from './connection.ts'
@@ -18,9 +18,6 @@ import { isBacklogged } from './limits.ts'
 import type { Hearing, Log, ManagerSettings } from './manager-settings.ts'
 import { spread } from './spread.ts'
 import type { Transport } from './transport.ts'
-
-// A client has so long to say who it is; with the steps of `Expiry` that is 10 s.
-const IDENTIFY_S = 9
 
 /**
  * Who is connected, and who hears what: the heart of Fanfare, shared by all routes as `app.connections`.
@@ -54,7 +51,7 @@ export class ConnectionManager extends ClientApi {
       find: (id) => this.#connections.get(id)
     })
     this.heartbeat = new Heartbeat(settings, (connection) => this.#silent(connection))
-    this.table = new Channels({ ...settings, broker, rules, fanOut: this.#fanOut, hooks: this.hooks, close, place: (connection, channel) => this.place(connection, channel) })
+    this.table = new Channels({ ...settings, broker, rules, fanOut: this.#fanOut, hooks: this.hooks, close, place: (connection, channel, grant) => this.place(connection, channel, grant) })
     this.lifetimes = new Lifetimes(this.hooks, settings.hookTimeout, { close, expel: (connection, channel) => this.table.expel(connection, channel) })
     this.inbox = new Inbox(settings, {
       refusalOf: (connection, channel) => this.publishRefusal(connection, channel),

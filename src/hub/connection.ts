@@ -9,9 +9,11 @@ import type { Transport } from './transport.ts'
 export interface Grant {
   /** What others in the channel may see of the user. */
   readonly info?: unknown
+  /** What its client is told when it comes to the channel. */
+  readonly data?: unknown
   /** When the right ends, by the wall clock in milliseconds. */
   readonly expiresAt?: number | undefined
-  /** Given by a token of its own to a subscription, with which it ends. */
+  /** Given to one subscription, by a token of its own or by the server, with which it ends. */
   readonly single?: boolean
 }
 
@@ -37,6 +39,8 @@ export interface Peer extends Identity {
   readonly transport?: 'websocket' | 'sse' | 'http_stream' | 'http'
   /** Id that the connection will have; hooks know it before there is a connection. */
   readonly id?: string
+  /** Id that only its client knows, where that sends by requests of their own. */
+  readonly session?: string | undefined
   /** What it speaks, as callbacks call it; `plain` by default. */
   readonly protocol?: string
 }
@@ -149,4 +153,9 @@ export class Connection {
     this.peeking = false
     this.transport.pause()
   }
+}
+
+/** Who a connection is with what was given to one of its subscriptions. */
+export function peerWith ({ peer }: Connection, channel: string, grant: Grant): Peer {
+  return { ...peer, grants: new Map([...peer.grants ?? [], [channel, { ...grant, single: true }]]) }
 }

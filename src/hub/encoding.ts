@@ -43,8 +43,10 @@ export interface Encoding {
   /**
    * What tells somebody that the server has put it into a channel, where that stands, if it has positions, and whether what
    * comes after that can be recovered; absent where there is no word for it.
+   *
+   * @param data any JSON value for its client; none, if undefined
    */
-  encodePlaced? (channel: string, position: Position | undefined, recoverable: boolean): Buffer
+  encodePlaced? (channel: string, position: Position | undefined, recoverable: boolean, data: unknown): Buffer
 }
 
 /**

@@ -65,6 +65,7 @@ export class Lifetimes {
 
   /** Closes a connection after so many seconds, unless `reset` is called before. */
   limit (connection: Connection, seconds: number, close: Close): void {
+    if (!connection.open) return
     this.#set(connection, Date.now() + seconds * 1000, close)
   }
 

@@ -3,6 +3,15 @@ import { closeCodes, type Close } from '../close-codes.ts'
 /** Why something is refused, as hooks say it. */
 export type Refusal = Error & { code?: unknown, statusCode?: number, closeCode?: number }
 
+// Applications have these for themselves in the Centrifuge protocol.
+const FIRST_OWN_CODE = 400
+const LAST_OWN_CODE = 1999
+
+/** Whether an error has a code that an application has given it for clients: a number from 400 to 1999. */
+export function hasOwnCode ({ code }: { code?: unknown }): boolean {
+  return Number.isInteger(code) && Number(code) >= FIRST_OWN_CODE && Number(code) <= LAST_OWN_CODE
+}
+
 /** With what a connection is closed that was refused something; it may come back if that was for want of an answer. */
 export function closeFor ({ closeCode, statusCode = 500, message }: Refusal): Close {
   const isFree = closeCode !== undefined && closeCode >= 3000 && closeCode <= 4999

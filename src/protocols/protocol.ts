@@ -14,5 +14,5 @@ export interface Protocol {
   /** Tells a subscriber that it hears a channel no more, where there is a word for that. */
   encodeEnd? (channel: string, end: Close): Message
   /** Tells somebody that the server has put it into a channel, where there is a word for that. */
-  encodePlaced? (channel: string, position: Position | undefined, recoverable: boolean): Message
+  encodePlaced? (channel: string, position: Position | undefined, recoverable: boolean, data: unknown): Message
 }

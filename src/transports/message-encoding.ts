@@ -1,6 +1,6 @@
 import type { Close } from '../close-codes.ts'
 import type { Encoding } from '../hub/encoding.ts'
-import type { Position, Publication } from '../hub/publication.ts'
+import type { Publication } from '../hub/publication.ts'
 import type { Message, Protocol } from '../protocols/protocol.ts'
 
 /** A protocol on a transport that carries each message for itself. */
@@ -8,7 +8,7 @@ export class MessageEncoding implements Encoding {
   protected readonly protocol: Protocol
   readonly #bytesOf: (message: Message) => Buffer
   readonly encodeEnd?: (channel: string, end: Close) => Buffer
-  readonly encodePlaced?: (channel: string, position: Position | undefined, recoverable: boolean) => Buffer
+  readonly encodePlaced?: NonNullable<Encoding['encodePlaced']>
 
   /** @param bytesOf makes a message ready for the transport */
   constructor (protocol: Protocol, bytesOf: (message: Message) => Buffer) {

@@ -123,7 +123,7 @@ t.test('disconnect: closes those who are meant with the code and reason given, a
   }))
   const closed = clients.map((client) => client.closed())
   t.strictSame(await api('disconnect', { client: ids[0], user: '', session: '' }), {})
-  t.same(await closed[0], { code: 3503, reason: 'disconnected by the server' })
+  t.same(await closed[0], { code: 3503, reason: 'force disconnect' })
   t.strictSame(await api('disconnect', { session: ids[1], disconnect: { code: 4001, reason: 'out' } }), {})
   t.same(await closed[1], { code: 4001, reason: 'out' })
   t.strictSame(await api('disconnect', { client: ids[2], whitelist: [ids[2]] }), {})

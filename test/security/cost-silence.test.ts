@@ -1,8 +1,9 @@
 import { connect as connectTcp, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { FaultProxy } from '../fault-proxy.ts'
-import { connect, refusal, until } from '../helper.ts'
+import { connect, refusal, start, until } from '../helper.ts'
 import { greet, speak } from '../protocols/centrifuge/client.ts'
+import { Lines } from '../protocols/centrifuge/lines.ts'
 import { frame, openRaw } from '../raw-websocket.ts'
 import { startProbed } from './probed.ts'
 
@@ -62,6 +63,21 @@ t.test('connected, but never said who: closed with 3502 within 10 s; who has sai
   t.match(await said.ask({ unsubscribe: { channel: 'a' } }), { unsubscribe: {} })
   t.equal((await probe()).connections, 1)
   t.same(errors(), [])
+})
+
+t.test('connected, and refused: closed within 10 s; it was never closed nor pinged, and kept its place', async (t) => {
+  const { app, url, wsUrl } = await start(t, {}, { forceCloseConnections: true })
+  app.connections.addHook('onConnect', () => { throw Object.assign(new Error('not you'), { statusCode: 403 }) })
+  const from = performance.now()
+  const refused = await greet(t, wsUrl)
+  t.match(refused.greeting, { error: { code: 103 } })
+  const stream = await Lines.open(t, url, [{ id: 1, connect: {} }])
+  t.match(await refused.closed(), { code: 3502 })
+  t.match(await stream.finds(({ push }) => push), { push: { disconnect: { code: 3502 } } })
+  await until(() => app.connections.count === 0)
+  const seconds = (performance.now() - from) / 1000
+  t.comment(`two that were refused, and stayed: closed within ${seconds.toFixed(1)} s of ${MOST_SECONDS}`)
+  t.ok(seconds <= MOST_SECONDS)
 })
 
 const halves: [string, Buffer][] = [

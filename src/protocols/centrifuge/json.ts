@@ -16,7 +16,7 @@ export const json: Codec<string> = {
     name: 'centrifuge in JSON',
     encode: (channel, publication) => push(channel, 'pub', publicationText(publication)),
     encodeEnd: (channel, end) => push(channel, 'unsubscribe', JSON.stringify(end)),
-    encodePlaced: (channel, position, recoverable) => push(channel, 'subscribe', JSON.stringify(positionFields(position, recoverable)))
+    encodePlaced: (channel, position, recoverable, data) => push(channel, 'subscribe', JSON.stringify({ ...positionFields(position, recoverable), data }))
   },
   ping: messageOf(PING),
   split: ({ data, binary }) => binary ? [] : data.toString().split('\n').map((line) => line.trim()).filter(Boolean),

@@ -14,7 +14,7 @@ export const protobuf: Codec<Uint8Array> = {
     name: 'centrifuge in Protobuf',
     encode: (channel, publication) => messageOf({ push: { channel, pub: publicationOf(publication) } }),
     encodeEnd: (channel, unsubscribe) => messageOf({ push: { channel, unsubscribe } }),
-    encodePlaced: (channel, position, recoverable) => messageOf({ push: { channel, subscribe: positionFields(position, recoverable) } })
+    encodePlaced: (channel, position, recoverable, data) => messageOf({ push: { channel, subscribe: resultOf({ ...positionFields(position, recoverable), data }) } })
   },
   ping: messageOf({}),
   split,

@@ -29,11 +29,11 @@ export function expiryOf (expiresAt = Infinity): Result {
  */
 export function subscriptionResult (connections: ConnectionManager, { peer }: Connection, channel: string, beginning: Beginning | undefined, since: Position | undefined): Result {
   const grant = peer.grants?.get(channel)
-  const expiry = grant?.single ? expiryOf(grant.expiresAt) : {}
-  if (!beginning) return { ...expiry, ...since && { was_recovering: true } }
+  const granted = { ...grant?.single && expiryOf(grant.expiresAt), ...grant?.data !== undefined && { data: grant.data } }
+  if (!beginning) return { ...granted, ...since && { was_recovering: true } }
   const { position: { epoch, offset }, recovered, publications } = beginning
   return {
-    ...expiry,
+    ...granted,
     ...connections.mayRead(peer, channel) && { recoverable: true },
     positioned: true,
     epoch,

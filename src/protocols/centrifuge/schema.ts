@@ -50,7 +50,7 @@ const { root } = parse(`
   }
   message Error { uint32 code = 1; string message = 2; bool temporary = 3; }
   message ConnectResult { string client = 1; string version = 2; bool expires = 3; uint32 ttl = 4; map<string, SubscribeResult> subs = 6; uint32 ping = 7; bool pong = 8; string session = 9; string node = 10; }
-  message SubscribeResult { bool expires = 1; uint32 ttl = 2; bool recoverable = 3; string epoch = 6; repeated Publication publications = 7; bool recovered = 8; uint64 offset = 9; bool positioned = 10; bool was_recovering = 12; }
+  message SubscribeResult { bool expires = 1; uint32 ttl = 2; bool recoverable = 3; string epoch = 6; repeated Publication publications = 7; bool recovered = 8; uint64 offset = 9; bool positioned = 10; bytes data = 11; bool was_recovering = 12; }
   message PresenceResult { map<string, ClientInfo> presence = 1; }
   message PresenceStatsResult { uint32 num_clients = 1; uint32 num_users = 2; }
   message HistoryResult { repeated Publication publications = 1; string epoch = 2; uint64 offset = 3; }
@@ -63,7 +63,7 @@ const { root } = parse(`
   message Push { string channel = 2; Publication pub = 4; Unsubscribe unsubscribe = 7; Subscribe subscribe = 9; Disconnect disconnect = 11; }
   message Disconnect { uint32 code = 1; string reason = 2; }
   message Unsubscribe { uint32 code = 2; string reason = 3; }
-  message Subscribe { bool recoverable = 1; string epoch = 4; uint64 offset = 5; bool positioned = 6; }
+  message Subscribe { bool recoverable = 1; string epoch = 4; uint64 offset = 5; bool positioned = 6; bytes data = 7; }
 `, { keepCase: true })
 
 /** What clients send, and are sent. */

@@ -88,7 +88,7 @@ for (const [name, Client, transport, written, read, protocol] of clients) {
 
     const ended = next<Told>(client, 'disconnected')
     await app.connections.disconnect({ user: 'ada' })
-    t.match(await ended, { code: 3503, reason: 'disconnected by the server' })
+    t.match(await ended, { code: 3503, reason: 'force disconnect' })
     await until(() => app.connections.count === 1)
   })
 

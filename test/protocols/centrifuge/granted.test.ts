@@ -1,0 +1,75 @@
+import t from 'tap'
+import { start, until } from '../../helper.ts'
+import { apiOf, KEY } from '../../routes/api-client.ts'
+import { secondsFromNow, startSecure, tokenOf } from '../../tokens.ts'
+import { greet, type Told } from './client.ts'
+import { emulate, Lines } from './lines.ts'
+
+const inBase64 = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64')
+
+t.test('what a token says in base64 reached clients as base64, and data of channels did not reach them at all', async (t) => {
+  const { app, wsUrl } = await startSecure(t)
+  const token = await tokenOf({ sub: 'ada', b64info: inBase64({ name: 'Ada' }), subs: { a: { b64info: inBase64({ seat: 7 }), data: { hello: 1 } }, b: { b64data: inBase64([2]) }, c: { b64data: 'AAH/' } } })
+  const client = await greet(t, wsUrl, { token })
+  const { subs } = client.greeting.connect as { subs: Record<string, Told> }
+  t.same([subs.a?.data, subs.b?.data, subs.c?.data], [{ hello: 1 }, [2], 'AAH/'])
+  t.match(await app.connections.presence('a'), [{ user: 'ada', info: { name: 'Ada' }, channelInfo: { seat: 7 } }])
+  const own = await tokenOf({ sub: 'ada', channel: '$own', data: { mine: true } })
+  t.match(await client.ask({ subscribe: { channel: '$own', token: own } }), { subscribe: { data: { mine: true } } })
+})
+
+t.test('/api/subscribe gives info, data and an end to what it lets somebody hear; it ignored them', async (t) => {
+  const { app, url, wsUrl } = await startSecure(t, { apiKey: KEY })
+  const api = apiOf(url)
+  const client = await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada' }) })
+  await api('subscribe', { user: 'ada', channel: 'a', info: { seat: 7 }, data: { hello: 1 }, expire_at: secondsFromNow(2) })
+  t.match(await client.isTold('subscribe'), { channel: 'a', subscribe: { positioned: true, data: { hello: 1 } } })
+  t.match(await app.connections.presence('a'), [{ user: 'ada', channelInfo: { seat: 7 } }])
+  await api('subscribe', { user: 'ada', channel: 'b' })
+  t.match(await client.isTold('unsubscribe'), { channel: 'a', unsubscribe: { code: 2501 } })
+  t.strictSame(client.pushes.filter(({ subscribe }) => subscribe).map(({ channel }) => channel), ['a', 'b'], 'it does not come back')
+  await api('publish', { channel: 'a', data: 'late' })
+  await api('publish', { channel: 'b', data: 'on' })
+  await client.isTold('pub')
+  t.strictSame(client.heardData, ['on'])
+})
+
+t.test('the server API finds who sends over HTTP by its session; it answered, and did nothing', async (t) => {
+  const { app, url } = await start(t, { apiKey: KEY }, { forceCloseConnections: true })
+  const api = apiOf(url)
+  const streams = [await Lines.open(t, url, [{ id: 1, connect: {} }]), await Lines.open(t, url, [{ id: 1, connect: {} }])]
+  const [first] = await Promise.all(streams.map((stream) => stream.connected()))
+  await api('subscribe', { session: first?.session, channel: 'a' })
+  t.match(await streams[0]?.finds(({ push }) => push), { push: { channel: 'a', subscribe: {} } })
+  await api('disconnect', { session: first?.session })
+  t.match(await streams[0]?.finds(({ push }) => push?.disconnect), { push: { disconnect: { code: 3503, reason: 'force disconnect' } } })
+  await until(() => app.connections.count === 1)
+})
+
+t.test('what is published in base64 and is JSON is JSON for clients that have no bytes; it reached them as base64', async (t) => {
+  const { url, wsUrl } = await start(t, { apiKey: KEY })
+  const client = await greet(t, wsUrl)
+  await client.ask({ subscribe: { channel: 'a' } })
+  for (const b64data of [inBase64({ b: 1 }), 'AAH/']) await apiOf(url)('publish', { channel: 'a', b64data })
+  await client.finds(({ heardData }) => heardData.length === 2 || undefined)
+  t.same(client.heardData, [{ b: 1 }, 'AAH/'])
+})
+
+t.test('an error of a hook keeps the code that it was given', async (t) => {
+  const { app, wsUrl } = await start(t)
+  app.connections.addHook('onPublish', () => { throw Object.assign(new Error('out of stock'), { code: 1001 }) })
+  app.connections.addHook('onSubscribe', () => { throw Object.assign(new Error('a mistake'), { code: 23 }) })
+  const client = await greet(t, wsUrl)
+  t.match(await client.ask({ publish: { channel: 'a', data: 1 } }), { error: { code: 1001, message: 'out of stock' } })
+  t.match(await client.ask({ subscribe: { channel: 'a' } }), { error: { code: 103, message: /The application refused/ } })
+})
+
+t.test('/emulation takes POST alone', async (t) => {
+  const { url } = await start(t)
+  for (const method of ['GET', 'PUT', 'DELETE']) {
+    const answer = await fetch(`${url}/emulation`, { method })
+    t.equal(answer.status, 405, method)
+    t.match([answer.headers.get('allow'), await answer.json()], ['POST, OPTIONS', { code: 'FANFARE_METHOD_NOT_ALLOWED' }])
+  }
+  t.equal((await emulate(url, '{')).status, 400)
+})
