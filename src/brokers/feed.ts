@@ -22,6 +22,7 @@ export class Feed {
   readonly #read: (query: HistoryQuery) => Promise<History>
   readonly #listener: BrokerListener
   #position: Position | undefined
+  #losses: number | undefined
   #waiting: Heard[] = []
   #fetching: Promise<void> | undefined
   #sure = false
@@ -91,8 +92,10 @@ export class Feed {
   }
 
   // Whether the feed is now where the channel stood.
-  #catchUp ({ publications, position, continuous }: History): boolean {
-    if (!continuous) {
+  #catchUp ({ publications, position, continuous, losses }: History): boolean {
+    const isWhole = continuous && (this.#losses ?? losses) === losses
+    this.#losses = losses
+    if (!isWhole) {
       this.#position = position
       this.#listener.lost(this.#channel, position)
     } else {

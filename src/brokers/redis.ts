@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache'
 import pLimit from 'p-limit'
 import type { PluginSettings } from '../config.ts'
 import { fanfareError } from '../errors.ts'
@@ -28,6 +29,8 @@ const LOOKS_AT_ONCE = 500
 const READS_AT_ONCE = 64
 // Calls for one channel that are sent before the first of them is answered: each of the senders of a moment is heard soon.
 const CALLS_UNDER_WAY = 4
+// Channels of which it is remembered up to where this node has published.
+const ACKNOWLEDGED = 10_000
 // How long somebody who wants to join waits for a channel to be heard.
 const JOIN_TIMEOUT_MS = 2000
 
@@ -47,6 +50,7 @@ export class RedisBroker implements Broker {
   readonly #feeds = new Map<string, Followed>()
   readonly #reads = pLimit(READS_AT_ONCE)
   readonly #outbox: Outbox
+  readonly #acknowledged = new LRUCache<string, Position>({ max: ACKNOWLEDGED })
   #listener!: BrokerListener
   #link!: RedisLink
   #hearing!: Hearing
@@ -109,7 +113,7 @@ export class RedisBroker implements Broker {
   subscribe (channel: string): Promise<void> | undefined {
     let followed = this.#feeds.get(channel)
     if (!followed) {
-      followed = { feed: new Feed(channel, (query) => this.#read(channel, query), this.#listener), heard: false, linger: undefined, onLive: [] }
+      followed = { feed: new Feed(channel, (query) => this.#read(channel, query, true), this.#listener), heard: false, linger: undefined, onLive: [] }
       this.#feeds.set(channel, followed)
       this.#hearing.add(this.#keys.pubSub(channel))
     }
@@ -173,26 +177,39 @@ export class RedisBroker implements Broker {
     return this.#sharded === 'on' || (this.#sharded === 'auto' && this.#link.canShard)
   }
 
+  get #publishCommand (): string {
+    return this.#isSharded ? 'SPUBLISH' : 'PUBLISH'
+  }
+
   async #send (channel: string, batch: readonly Outgoing[], timeoutMs: number): Promise<Position[]> {
     const { historySize, historyTtl } = (batch[0] as Outgoing).options
     const keys = [this.#keys.meta(channel), this.#keys.stream(channel)]
     const kept = historyTtl > 0 ? historySize : 0
-    const command = this.#isSharded ? 'SPUBLISH' : 'PUBLISH'
     const values: (string | number | Buffer)[] = [
-      newEpoch(), this.#link.serverTimeIn(timeoutMs), command, this.#keys.pubSub(channel), kept, Math.ceil(historyTtl), Math.ceil(Math.max(POSITION_TTL_SECONDS, historyTtl)), IDEMPOTENCY_TTL_SECONDS
+      newEpoch(), this.#link.serverTimeIn(timeoutMs), this.#publishCommand, this.#keys.pubSub(channel), kept, Math.ceil(historyTtl), Math.ceil(Math.max(POSITION_TTL_SECONDS, historyTtl)), IDEMPOTENCY_TTL_SECONDS
     ]
     for (const { bytes, options: { idempotencyKey, skipHistory } } of batch) {
       if (idempotencyKey !== undefined) keys.push(this.#keys.idempotency(channel, idempotencyKey))
       values.push(idempotencyKey === undefined ? 0 : keys.length, skipHistory ? 1 : 0, bytes)
     }
     const positions = await this.#link.run('publish' satisfies ScriptName, keys, values, timeoutMs) as Buffer[]
-    return positions.map((position) => positionOf(position.toString()))
+    const ordered = positions.map((position) => positionOf(position.toString()))
+    this.#acknowledge(channel, ordered.at(-1) as Position)
+    return ordered
   }
 
-  async #read (channel: string, query: HistoryQuery): Promise<History> {
+  // Of what Redis has acknowledged and lost nobody else may know.
+  #acknowledge (channel: string, position: Position): void {
+    const before = this.#acknowledged.get(channel)
+    this.#acknowledged.set(channel, position)
+    if (before && before.epoch !== position.epoch) this.#read(channel, { since: before, limit: 0 }, true).catch(() => {})
+  }
+
+  // `isKnown`: Redis itself has told us of the position, and not a client.
+  async #read (channel: string, query: HistoryQuery, isKnown = false): Promise<History> {
     const { since, last = '', limit, reverse = false, maxBytes = Number.MAX_SAFE_INTEGER } = query
     const keys = [this.#keys.meta(channel), this.#keys.stream(channel)]
-    const values = [newEpoch(), POSITION_TTL_SECONDS, since?.offset ?? '', limit === Infinity ? -1 : limit, reverse ? 'reverse' : '', last, maxBytes]
+    const values = [newEpoch(), POSITION_TTL_SECONDS, since ? Math.min(since.offset, Number.MAX_SAFE_INTEGER) : '', limit === Infinity ? -1 : limit, reverse ? 'reverse' : '', last, maxBytes, isKnown && since ? since.epoch : '', this.#publishCommand, this.#keys.pubSub(channel)]
     const reply = await this.#reads(() => this.#link.run('history', keys, values)) as HistoryReply
     return historyOf(decodeHistory(reply, reverse), query)
   }

@@ -1,7 +1,7 @@
 -- What all scripts of a channel begin with. KEYS[1] is its meta hash, KEYS[2] its stream.
 --   e: epoch   o: offset of the last publication   r: replication id of the server that wrote this
 --   l: earlier epochs and the offsets up to which they are still true, the latest first: "e1:90,e0:70"
---   s: how many publications the channel keeps
+--   s: how many publications the channel keeps   x: how often it turned out that publications of an earlier epoch are lost
 -- An entry of the stream holds the publications of one call; its id is the offset of the last of them.
 
 -- Where the channel stands. A server that has been restarted, or has taken the place of another, has a replication id of
@@ -12,7 +12,8 @@ local function open(newEpoch)
   local epoch, offset, earlier = meta[1], tonumber(meta[2] or '0'), meta[4] or ''
   if not epoch then
     -- Entries of an older epoch would be taken for this one's.
-    redis.call('DEL', KEYS[2])
+    -- Not deleted where there is nothing: with that alone a script may write although memory is used up.
+    if redis.call('EXISTS', KEYS[2]) == 1 then redis.call('DEL', KEYS[2]) end
     redis.call('HSET', KEYS[1], 'e', newEpoch, 'o', 0, 'r', server)
     epoch = newEpoch
   elseif meta[3] ~= server then

@@ -10,6 +10,8 @@ export const COMMAND_TIMEOUT_MS = 800
 const CONNECT_TIMEOUT_MS = 3000
 // A link that says nothing is found within two of these.
 export const PROBE_MS = 2500
+// Only an answer within this time says anew how far the clock of Redis is ahead.
+const TRUSTED_MS = 200
 const LONGEST_RETRY_MS = 1000
 const SLOTS_REFRESH_MS = 2000
 const CONNECT_ANEW_MS = 100
@@ -169,8 +171,9 @@ export class RedisLink {
     const startedAt = performance.now()
     try {
       const clocks = await within(PROBE_MS, this.#clocks())
-      const halfway = (startedAt + performance.now()) / 2
-      this.#clockAheadMs = Math.max(...clocks) - halfway
+      const now = performance.now()
+      // At the latest now: of an answer that took long it is not known when it was given, and nothing may come later than was said.
+      if (!this.#up || now - startedAt < TRUSTED_MS) this.#clockAheadMs = Math.max(...clocks) - now
       if (this.#up) return
       this.#sharded = this.#client instanceof Cluster && await within(PROBE_MS, hasShardedPubSub(this.#client))
       this.#up = true

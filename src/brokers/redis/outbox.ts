@@ -28,7 +28,13 @@ export interface Outgoing {
 export type SendBatch = (channel: string, batch: readonly Outgoing[], timeoutMs: number) => Promise<Position[]>
 
 /** What waits for one channel. */
-interface Line { readonly channel: string, readonly waiting: Outgoing[], underWay: number, gathering: boolean }
+interface Line {
+  readonly channel: string
+  readonly waiting: Outgoing[]
+  /** Until when each call that is not answered yet has time. */
+  readonly underWay: number[]
+  gathering: boolean
+}
 
 /**
  * What this node has for the channels in Redis: calls with all that has come up in the meantime. The order of a channel is
@@ -53,40 +59,43 @@ export class Outbox {
       const outgoing = { bytes: encodePublication(publication), options, deadline: performance.now() + PUBLISH_TIMEOUT_MS, resolve, reject }
       this.#waitingBytes += outgoing.bytes.length
       let line = this.#lines.get(channel)
-      if (!line) this.#lines.set(channel, line = { channel, waiting: [], underWay: 0, gathering: false })
+      if (!line) this.#lines.set(channel, line = { channel, waiting: [], underWay: [], gathering: false })
       line.waiting.push(outgoing)
       this.#advance(line)
     })
   }
 
   async #advance (line: Line): Promise<void> {
-    if (line.gathering || line.underWay >= this.#mostUnderWay) return
+    if (line.gathering || line.underWay.length >= this.#mostUnderWay) return
     line.gathering = true
     await gather(line.waiting)
     line.gathering = false
-    while (line.waiting.length > 0 && line.underWay < this.#mostUnderWay) this.#call(line)
+    while (line.waiting.length > 0 && line.underWay.length < this.#mostUnderWay) this.#call(line)
     this.#forgetIfIdle(line)
   }
 
   async #call (line: Line): Promise<void> {
     const { channel, waiting } = line
     const batch = this.#take(waiting, sizeOfBatch(waiting))
-    line.underWay++
+    const { deadline } = batch[0] as Outgoing
+    // If one before it comes too late, it is too late as well: nothing is published that was sent after something refused.
+    const timeoutMs = Math.min(deadline, ...line.underWay) - performance.now()
+    line.underWay.push(deadline)
     try {
-      const positions = await this.#send(channel, batch, (batch[0] as Outgoing).deadline - performance.now())
+      const positions = await this.#send(channel, batch, timeoutMs)
       batch.forEach(({ resolve }, index) => resolve(positions[index] as Position))
     } catch (error) {
       // Those behind would only wait for the same, until their time is over too.
       const refusal = fanfareError('FANFARE_UNAVAILABLE', (error as Error).message)
       for (const { reject } of [...batch, ...this.#take(waiting, waiting.length)]) reject(refusal)
     }
-    line.underWay--
+    line.underWay.splice(line.underWay.indexOf(deadline), 1)
     if (waiting.length > 0) this.#advance(line)
     else this.#forgetIfIdle(line)
   }
 
   #forgetIfIdle ({ channel, waiting, underWay, gathering }: Line): void {
-    if (waiting.length === 0 && underWay === 0 && !gathering) this.#lines.delete(channel)
+    if (waiting.length === 0 && underWay.length === 0 && !gathering) this.#lines.delete(channel)
   }
 
   #take (waiting: Outgoing[], count: number): Outgoing[] {

@@ -33,9 +33,14 @@ if offset >= first then
     -- What is left of an older entry beyond the size is not given out.
     redis.call('XADD', KEYS[2], 'MINID', '=', math.max(0, offset - size + 1), offset .. '-0', unpack(stored))
     redis.call('EXPIRE', KEYS[2], seconds)
+  elseif redis.call('HGET', KEYS[1], 's') ~= '0' then
+    -- By another rule it has kept some. What is stored must have no holes.
+    redis.call('DEL', KEYS[2])
   end
   redis.call('HSET', KEYS[1], 'o', offset, 's', size)
   redis.call('EXPIRE', KEYS[1], ARGV[7])
+else
+  keep(KEYS[1], tonumber(ARGV[7]))
 end
 if #published > 0 then redis.call(ARGV[3], ARGV[4], epoch .. ':' .. first .. '\n' .. table.concat(published)) end
 return positions
