@@ -29,6 +29,12 @@ async function page (app: FastifyInstance, settings: PluginSettings): Promise<vo
       // Whether a host is to be reached over TLS only is for whoever runs it to say, once for all that it serves.
       strictTransportSecurity: false
     })
+    // Its own files are beside the page, and not beside a prefix without a slash behind it.
+    page.addHook('onRequest', (request, reply, done) => {
+      const [path = '', query] = request.url.split('?', 2)
+      if (path === page.prefix) reply.redirect(`${path.slice(path.lastIndexOf('/') + 1)}/${query === undefined ? '' : `?${query}`}`)
+      else done()
+    })
     // `wildcard: false` makes a route of each file: a route for `/*` would take every unknown path.
     await page.register(fastifyStatic, { wildcard: false, root: join(import.meta.dirname, '..', 'public') })
     const chart = dirname(fileURLToPath(import.meta.resolve('uplot')))

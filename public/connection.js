@@ -123,13 +123,16 @@ export class Connection {
     const answer = await positionOf(this.channel, current.signal)
     if (current !== this.#current) return
     if (answer.ok) this.#connect(answer.position)
-    // Who may not read the history can still hear what comes.
-    else if (answer.code === 'FANFARE_FORBIDDEN') this.#connect()
-    else this.#closed({ code: answer.needsToken ? TOKEN_NEEDED : 1006, reason: '', hint: answer.sentence })
+    // Who may not read the history can perhaps hear what comes; if not, this says why, which a browser does not.
+    else if (answer.code === 'FANFARE_FORBIDDEN') this.#connect(undefined, answer.sentence)
+    else this.#closed({ code: answer.needsToken ? TOKEN_NEEDED : 1006, reason: '', hint: answer.sentence, isWrong: answer.isWrong })
   }
 
-  /** @param {import('./positioned.js').Position | undefined} position where the channel stands */
-  #connect (position) {
+  /**
+   * @param {import('./positioned.js').Position | undefined} position where the channel stands
+   * @param {string} [doubt] why it may be refused
+   */
+  #connect (position, doubt) {
     const url = Connection.urlOf(this.channel)
     this.#positioned = position !== undefined
     if (position) {
@@ -143,7 +146,7 @@ export class Connection {
     const ifCurrent = (handle) => (event) => { if (socket === this.#socket) handle(event) }
     socket.addEventListener('open', ifCurrent(() => this.#opened()))
     socket.addEventListener('message', ifCurrent((event) => this.#received(event.data)))
-    socket.addEventListener('close', ifCurrent((event) => this.#closed(event)))
+    socket.addEventListener('close', ifCurrent(({ code, reason }) => this.#closed({ code, reason, hint: this.openedAt === undefined ? doubt : undefined })))
   }
 
   #opened () {
@@ -162,18 +165,17 @@ export class Connection {
     if (!complete && this.#recovery.complete) this.#onRecovered()
   }
 
-  #closed ({ code, reason, hint }) {
+  #closed ({ code, reason, hint, isWrong = false }) {
     clearTimeout(this.#timer)
     const opened = this.openedAt !== undefined
     const stable = opened && performance.now() - this.openedAt >= STABLE_AFTER
-    if (stable) {
-      this.attempt = 0
-      this.#recovery.settle()
-    }
+    if (stable) this.#recovery.settle()
+    // The server is there, and has no reason to say it again.
+    if (stable || code === INSUFFICIENT_STATE) this.attempt = 0
     this.lastClose = { code, reason, opened, byUser: this.#byUser, hint }
     if (code === INSUFFICIENT_STATE) this.#recovery.lose()
     this.#forget()
-    if (this.#byUser || isTerminal(code) || code === TOKEN_NEEDED) return this.#enter('closed')
+    if (this.#byUser || isTerminal(code) || code === TOKEN_NEEDED || isWrong) return this.#enter('closed')
     this.attempt += 1
     const pause = pauseBefore(this.attempt)
     this.retryAt = performance.now() + pause

@@ -111,6 +111,7 @@ function startChannel (channel) {
   total = sent = 0
   echoes.reset()
   list.clear()
+  presence.leave()
   const url = new URL(location)
   url.searchParams.set('channel', channel)
   history.replaceState(null, '', url)
@@ -176,4 +177,6 @@ setInterval(() => {
 }, 1_000)
 
 $('channel').value = new URL(location).searchParams.get('channel') || DEFAULT_CHANNEL
+// On a small screen `autofocus` would scroll the connection out of sight.
+$('message').focus({ preventScroll: true })
 open()

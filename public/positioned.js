@@ -47,8 +47,8 @@ function fieldsOf (message) {
  *
  * @param {string} channel
  * @param {AbortSignal} signal
- * @returns {Promise<{ ok: boolean, position?: Position, sentence?: string, code?: string, needsToken?: boolean }>}
- *   no position from an older server, which does not tell it; `sentence`: why the server refuses
+ * @returns {Promise<{ ok: boolean, position?: Position, sentence?: string, code?: string, needsToken?: boolean, isWrong?: boolean }>}
+ *   no position from an older server, which does not tell it; `sentence`: why the server refuses; `isWrong`: it always will
  */
 export async function positionOf (channel, signal) {
   const url = new URL('position', document.baseURI)
@@ -58,7 +58,7 @@ export async function positionOf (channel, signal) {
     if (response.status === 404) return { ok: true }
     const { epoch, offset, message, code } = await response.json()
     if (response.ok) return { ok: true, position: { epoch, offset } }
-    return { ok: false, sentence: message, code, needsToken: response.status === 401 }
+    return { ok: false, sentence: message, code, needsToken: response.status === 401, isWrong: response.status === 400 }
   } catch {
     return { ok: false }
   }

@@ -34,6 +34,13 @@ export class Presence {
     this.#say = say
   }
 
+  /** Shows nobody until a channel is watched again. */
+  leave () {
+    this.#channel = ''
+    this.#poll.stop()
+    this.#show(undefined)
+  }
+
   /** Shows a channel, and asks again where the server did not know it before. */
   watch (channel) {
     if (channel !== this.#channel) {

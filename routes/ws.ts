@@ -2,6 +2,7 @@ import type { FastifyPluginAsyncTypebox } from '@fastify/type-provider-typebox'
 import type { FastifyRequest } from 'fastify'
 import { Type, type Static } from 'typebox'
 import type { PluginSettings } from '../src/config.ts'
+import { fanfareError } from '../src/errors.ts'
 import type { Admission } from '../src/hub/access-api.ts'
 import { parsePosition } from '../src/hub/publication.ts'
 import { decodePlain, plain, positionedPlain } from '../src/protocols/plain.ts'
@@ -29,6 +30,7 @@ const ws: FastifyPluginAsyncTypebox<PluginSettings> = async (app, { compressionT
     preValidation: app.identify,
     preHandler: [
       app.admit(({ query: { channel, history, since } }: FastifyRequest<{ Querystring: Query }>) => ({ channel, history: Boolean(history) || since !== undefined })),
+      ({ query: { since }, admission }: FastifyRequest<{ Querystring: Query }>, _reply, done) => done(since !== undefined && (admission?.channels.length ?? 0) > 1 ? fanfareError('FANFARE_SINCE_SEVERAL') : undefined),
       app.prepare
     ]
   }, (socket, request) => {

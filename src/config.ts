@@ -144,7 +144,8 @@ function validate (schema: TObject, given: Record<string, unknown>, nameOf: (nam
   if (typeof values.tokenPublicKey === 'string') values.tokenPublicKey = pemOf(values.tokenPublicKey) ?? refuse('tokenPublicKey')
   if (typeof values.redisUrl === 'string' && !isRedisUrl(values.redisUrl)) refuse('redisUrl')
   if (typeof values.callbackUrl === 'string' && !isBaseUrl(values.callbackUrl)) refuse('callbackUrl')
-  if (Boolean(values.callbackUrl) !== Boolean((values.callbackEvents as unknown[] | undefined)?.length)) refuse(values.callbackUrl ? 'callbackEvents' : 'callbackUrl')
+  const [present, absent] = values.callbackUrl ? ['callbackUrl', 'callbackEvents'] as const : ['callbackEvents', 'callbackUrl'] as const
+  if (Boolean(values.callbackUrl) !== Boolean((values.callbackEvents as unknown[] | undefined)?.length)) throw new SettingError(nameOf(present), `needs ${nameOf(absent)} beside it`)
   if (typeof values.callbackSecret === 'string' && !isSecret(values.callbackSecret)) refuse('callbackSecret')
   if (Array.isArray(values.callbackHeaders) && !areForwardable(values.callbackHeaders)) refuse('callbackHeaders')
   if (Array.isArray(values.trustProxy) && !areAddresses(values.trustProxy)) refuse('trustProxy')

@@ -6,6 +6,7 @@ import createError from '@fastify/error'
  * sentence (`%s` is what was wrong or what was expected). docs/errors.md lists them; a test compares the two.
  */
 export const errorTable = {
+  FANFARE_SINCE_SEVERAL: [400, '`since` is a position in one channel, and cannot be given for several; connect to each'],
   FANFARE_BAD_CHANNEL: [400, 'A channel name is 1 to 255 bytes of text without control characters; got %s'],
   FANFARE_BAD_DATA: [400, 'A publication is a string, a Buffer, or a value that JSON can hold; got %s'],
   FANFARE_BAD_JSON: [400, 'The body must be JSON: %s'],

@@ -1,5 +1,5 @@
 import t from 'tap'
-import { join, openBrowser, rows, say, sendFile, shows, texts } from './browser.ts'
+import { button, join, messageBox, openBrowser, rows, say, sendFile, shows, texts } from './browser.ts'
 import { start } from './helper.ts'
 
 const browser = await openBrowser(t)
@@ -81,4 +81,21 @@ t.test('a long text is cut, with a word about it', async (t) => {
   t.equal((await texts(rows(page, 'received')))[0]?.length, 2_000)
   t.match(await rows(page, 'received').textContent(), /first 2,000 of 50,000 characters/)
   t.strictSame(complaints, [])
+})
+
+t.test('a long word in the message box pushed the button to send it off the screen', async (t) => {
+  const { url } = await start(t)
+  for (const width of [1280, 360]) {
+    const { page } = await join(t, browser, url, 'team', { viewport: { width, height: 700 } })
+    await messageBox(page).fill('z'.repeat(2000))
+    const box = await button(page, 'Send').boundingBox()
+    t.ok(box && box.x + box.width <= width, `at ${width} it ends at ${box && box.x + box.width}`)
+  }
+})
+
+t.test('a small screen begins at its top, where it is seen whether the page is connected', async (t) => {
+  const { url } = await start(t)
+  const { page } = await join(t, browser, url, 'team', { viewport: { width: 320, height: 568 } })
+  t.equal(await page.evaluate(() => scrollY), 0)
+  t.ok(await messageBox(page).evaluate((box) => box === document.activeElement))
 })

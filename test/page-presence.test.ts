@@ -2,8 +2,9 @@ import t, { type Test } from 'tap'
 import type { Page } from 'playwright-core'
 import { plain } from '../src/protocols/plain.ts'
 import { transportOf, WebSocketEncodings } from '../src/transports/websocket.ts'
-import { button, join, messageBox, openBrowser, rows, say, sendFile, shows, state } from './browser.ts'
+import { button, join, messageBox, openBrowser, openPage, rows, say, sendFile, shows, state } from './browser.ts'
 import { build, connect, connectMany, listen, start, type Running } from './helper.ts'
+import { startSecure, tokenOf } from './tokens.ts'
 
 const browser = await openBrowser(t)
 const present = (page: Page, clients: number): Promise<void> => page.locator(`#present[data-clients="${clients}"]`).waitFor()
@@ -98,4 +99,24 @@ t.test('the limit for messages and files is the one of the server', async (t) =>
   await rows(page, 'sent').waitFor()
   await state(page, 'open')
   t.strictSame(complaints, [])
+})
+
+t.test('a channel that the page may not hear showed who was in the one before, and not why', async (t) => {
+  const { url } = await startSecure(t)
+  const { page } = await openPage(t, browser, `${url}/?channel=team`)
+  await page.getByLabel('Token').fill(await tokenOf({ sub: 'ada' }))
+  await page.keyboard.press('Enter')
+  await present(page, 1)
+  await page.getByRole('textbox', { name: 'Channel' }).fill('$secret')
+  await page.keyboard.press('Enter')
+  await page.getByRole('status').filter({ hasText: 'You may not hear channel $secret' }).waitFor()
+  t.equal(await page.locator('#present').textContent(), '–')
+  t.equal(await members(page).count(), 0)
+})
+
+t.test('a channel name that the server never takes is said to be wrong, and not tried again', async (t) => {
+  const { url } = await start(t)
+  const { page } = await openPage(t, browser, `${url}/?channel=${encodeURIComponent('é'.repeat(200))}`)
+  await page.getByRole('status').filter({ hasText: 'A channel name is 1 to 255 bytes' }).waitFor()
+  await state(page, 'closed')
 })

@@ -4,11 +4,13 @@ import { UsageError } from './connect-failure.ts'
 export interface Address {
   /** The address itself: ws or wss, with a path and the channel. */
   url: URL
-  /** How it is shown to people: without a password. */
+  /** How it is shown to people: without a password or tokens. */
   shown: string
   /** Whether one's own messages may come back: not with `?echo=false`. */
   echoes: boolean
 }
+
+const SECRET_PARAMETERS = ['token', 'subscriptionToken']
 
 const SCHEMES: Record<string, string> = { 'ws:': 'ws:', 'wss:': 'wss:', 'http:': 'ws:', 'https:': 'wss:' }
 
@@ -31,12 +33,13 @@ export function parseAddress (text: string, channel?: string): Address {
   url.protocol = scheme
   if (url.pathname === '/') url.pathname = '/ws'
   if (channel !== undefined) url.searchParams.set('channel', channel)
-  return { url, shown: withoutPassword(url), echoes: url.searchParams.get('echo') !== 'false' }
+  return { url, shown: withoutSecrets(url), echoes: url.searchParams.get('echo') !== 'false' }
 }
 
-function withoutPassword (url: URL): string {
+function withoutSecrets (url: URL): string {
   const shown = new URL(url)
   shown.username = ''
   shown.password = ''
+  for (const name of SECRET_PARAMETERS) if (shown.searchParams.has(name)) shown.searchParams.set(name, '…')
   return shown.href
 }

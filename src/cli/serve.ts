@@ -17,6 +17,6 @@ function optionFor (name: string, schema: TSchema): Option {
   const { description, default: standard, unit } = schema as { description?: string, default?: unknown, unit?: string }
   const flag = variableOf(name).toLowerCase().replaceAll('_', '-')
   const value = typeof standard === 'boolean' ? 'on|off' : (unit ?? 'value').replaceAll(' ', '-')
-  const note = standard === '' || (Array.isArray(standard) && standard.length === 0) ? 'none' : standard === true ? 'on' : String(standard)
+  const note = standard === '' || (Array.isArray(standard) && standard.length === 0) ? 'none' : typeof standard === 'boolean' ? (standard ? 'on' : 'off') : String(standard)
   return new Option(`--${flag} <${value}>`, `${description} (default: ${note}, env: ${variableOf(name)})`)
 }

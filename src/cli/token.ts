@@ -31,9 +31,9 @@ export function tokenCommand (): Command {
   return new Command('token')
     .summary('make a token for trying out, or explain one')
     .description('Prints a token signed with TOKEN_HMAC_SECRET, or says what a token holds and whether the server takes it.')
-    .option('--user <id>', 'user that the token is for (sub)')
-    .option('--channels <names>', 'channels that it opens, with commas between', (names: string) => names.split(','))
-    .option('--channel <name>', 'makes a subscription token for this channel instead')
+    .option('--user <id>', 'user that the token is for (sub)', named)
+    .option('--channels <names>', 'channels that it opens, with commas between', (names: string) => names.split(',').map((name) => named(name.trim())))
+    .option('--channel <name>', 'makes a subscription token for this channel instead', named)
     .option('--expires <time>', 'after which it ends: 90s, 15m, 1h, 7d', time, '1h')
     .option('--check <jwt>', 'says what this token holds, and whether the server takes it')
     .addHelpText('after', EXAMPLES)
@@ -102,6 +102,11 @@ function print (name: string, value: unknown): void {
 function distance (ms: number): string {
   const text = format(Math.abs(ms), true)
   return ms < 0 ? `${text} ago` : `in ${text}`
+}
+
+function named (text: string): string {
+  if (text === '') throw new InvalidArgumentError('It takes a name.')
+  return text
 }
 
 function time (text: string): string {

@@ -29,7 +29,7 @@ t.test('--user makes a token for an hour that the server takes', async (t) => {
 })
 
 t.test('--channels, --expires, issuer and audience', async (t) => {
-  const { out } = await token(['--user', 'ada', '--channels', 'news,orders:42,$room', '--expires', '7d'], { ...settings, TOKEN_ISSUER: 'us', TOKEN_AUDIENCE: 'fanfare' })
+  const { out } = await token(['--user', 'ada', '--channels', 'news, orders:42,$room', '--expires', '7d'], { ...settings, TOKEN_ISSUER: 'us', TOKEN_AUDIENCE: 'fanfare' })
   const claims = decodeJwt(out.trim())
   t.match(claims, { sub: 'ada', channels: ['news', 'orders:42', '$room'], iss: 'us', aud: 'fanfare' })
   t.equal(claims.exp! - claims.iat!, 7 * 86_400)
@@ -49,6 +49,9 @@ t.test('what is missing or wrong is said in one line', async (t) => {
     [[], settings, /--user ID/],
     [['--user', 'ada'], { ...settings, TOKEN_HMAC_SECRET: '' }, /Set TOKEN_HMAC_SECRET/],
     [['--user', 'ada', '--expires', 'soon'], settings, /It takes a time such as 90s, 15m, 1h or 7d\./],
+    [['--user', ''], settings, /It takes a name\./],
+    [['--user', 'ada', '--channel', ''], settings, /It takes a name\./],
+    [['--user', 'ada', '--channels', 'a,,b'], settings, /It takes a name\./],
     [['--user', 'ada'], { ...settings, PORT: 'nonsense' }, /^PORT takes/]
   ] as const) {
     const { code, out, err } = await token([...args], env)

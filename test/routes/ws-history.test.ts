@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { connect, start, until, type Client } from '../helper.ts'
+import { connect, refusal, start, until, type Client } from '../helper.ts'
 import { startRedis } from '../redis.ts'
 
 interface Positioned { offset: number, epoch: string, data: unknown }
@@ -77,6 +77,13 @@ for (const [store, optionsOf] of Object.entries(stores)) {
         t.same(await client.closed(), { code: 3010, reason: 'insufficient state' }, since)
         t.same(client.texts, [], 'and nothing of it')
       }
+    })
+
+    t.test('a position was taken for one in each of several channels: what came before it in the others was missing without a word', async (t) => {
+      const [one, two] = [fresh(), fresh()]
+      await publish(one, 2)
+      const { position: { epoch } } = await app.connections.history(one, { limit: 0 })
+      t.match(await refusal(`${wsUrl}?channel=${one}&channel=${two}&since=${epoch}:1`), { status: 400, body: /FANFARE_SINCE_SEVERAL/ })
     })
 
     t.test('histories larger than what may wait for a client come whole to one that reads', async (t) => {

@@ -46,6 +46,9 @@ t.test('in a context with a prefix: who asks for a WebSocket anywhere else is an
     t.match(said(), new RegExp(`^HTTP/1.1 ${status} `), path)
   }
   const inside = await connect(t, `${url.replace('http', 'ws')}/rt/ws`)
+  const page = await fetch(`${url}/rt?channel=a`)
+  t.equal(page.url, `${url}/rt/?channel=a`, 'beside the page are its files')
+  t.match(await page.text(), /<title>/)
   inside.ws.send('hello')
   t.same(await inside.hears(1), ['hello'])
   await app.close()
