@@ -11,7 +11,7 @@ import { compile, firstError, type Validate } from './json-schema.ts'
 const permission = Type.Enum(permissions)
 
 /** How the channels behave whose name matches; what is left out is as the settings say. The first rule that matches counts. */
-export const channelRule = Type.Object({
+const channelRule = Type.Object({
   /** A name or a glob: `orders`, `chat:*`, `{news,sports}:**`. */
   match: Type.String({ minLength: 1 }),
   /** Publications that are kept; 0: none. */

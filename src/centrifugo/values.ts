@@ -46,7 +46,7 @@ export function positionFields (position: Position | undefined, recoverable: boo
 }
 
 /** Whether a text can be read as JSON, and is not nested too deep for that. */
-export function isJson (text: string): boolean {
+function isJson (text: string): boolean {
   if (depthRefusal(text) !== undefined) return false
   try {
     JSON.parse(text)

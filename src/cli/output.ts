@@ -25,7 +25,7 @@ export function visible (text: string): string {
  *
  * @param data The bytes.
  */
-export function hexDump (data: Buffer): string {
+function hexDump (data: Buffer): string {
   const size = `<${data.length} ${data.length === 1 ? 'byte' : 'bytes'}>`
   const hex = data.toString('hex', 0, SHOWN_BYTES).match(/../g) ?? []
   return [size, ...hex, ...data.length > SHOWN_BYTES ? ['…'] : []].join(' ')

@@ -119,7 +119,7 @@ export abstract class ClusterApi extends AccessApi {
    * @param grant what others may see of the user there, what the client is told with it, and when it ends; see `Grant`
    * @example await app.connections.addTo('orders:42', { user: 'ada' }, { expiresAt: Date.now() + 3_600_000 })
    */
-  async addTo (channel: string, filter: ConnectionFilter, grant?: Omit<Grant, 'single'>): Promise<number> {
+  async addTo (channel: string, filter: ConnectionFilter, grant?: Omit<Grant, 'single' | 'byServer'>): Promise<number> {
     const refusal = channelNameRefusal(channel)
     if (refusal) throw refusal
     return this.#tell('subscribe', filter, { channel, grant })

@@ -55,7 +55,9 @@ export abstract class ComingApi extends ClusterApi {
       this.close(connection, closeCodes.channelLimit)
       return
     }
-    if (grant) connection.peer = peerWith(connection, channel, grant)
+    const before = connection.peer.grants?.get(channel)
+    // What its own token says of the channel stays.
+    if (grant && (!before || before.single)) connection.peer = peerWith(connection, channel, { ...grant, byServer: true })
     try {
       if (connection.encoding.encodePlaced) await this.#placeAndTell(connection, channel, grant)
       else {

@@ -15,6 +15,8 @@ export interface Grant {
   readonly expiresAt?: number | undefined
   /** Given to one subscription, by a token of its own or by the server, with which it ends. */
   readonly single?: boolean
+  /** Given by the server, which is not what rules mean by `token`. */
+  readonly byServer?: boolean
 }
 
 /** Who somebody is, as a token or a hook says. */

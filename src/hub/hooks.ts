@@ -68,7 +68,7 @@ export type Hook<Name extends HookName> = (context: HookContexts[Name]) => HookA
 /** A function that clients and the server API call by name. `caller` is absent when the server API calls. */
 export type Rpc = (data: unknown, caller?: Caller) => unknown
 
-export const hookNames = ['onConnect', 'onRefresh', 'onSubscribe', 'onPublish', 'onRpc', 'onUnsubscribe', 'onDisconnect', 'onOccupied', 'onVacated'] as const satisfies readonly HookName[]
+const hookNames = ['onConnect', 'onRefresh', 'onSubscribe', 'onPublish', 'onRpc', 'onUnsubscribe', 'onDisconnect', 'onOccupied', 'onVacated'] as const satisfies readonly HookName[]
 
 /** Where hooks that fail when nobody waits for them are reported. */
 interface Log { warn (facts: object, sentence: string): void }

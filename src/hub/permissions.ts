@@ -82,7 +82,7 @@ function allows (permission: Permission, channel: string, peer: Peer, subscribed
 // On a connection that outlives it a grant stays known.
 function isGranted ({ grants }: Peer, channel: string): boolean {
   const grant = grants?.get(channel)
-  return grant !== undefined && (grant.expiresAt ?? Infinity) > Date.now()
+  return grant !== undefined && !grant.byServer && (grant.expiresAt ?? Infinity) > Date.now()
 }
 
 function forbidden (action: Action, channel: string, why: string): FanfareError {

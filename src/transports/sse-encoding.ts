@@ -21,7 +21,7 @@ export const NOWHERE: Position = { epoch: '-', offset: 0 }
 export const POSITION_BYTES = 26
 
 /** Writes the positions of several channels as an id: `news=Zx81kQpL:7&sport=Zx81kQpL:12`. */
-export function formatPositions (positions: ReadonlyMap<string, Position>): string {
+function formatPositions (positions: ReadonlyMap<string, Position>): string {
   return Array.from(positions, ([channel, position]) => formatPair(channel, position)).join('&')
 }
 

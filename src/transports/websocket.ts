@@ -15,7 +15,7 @@ const LOOK_AGAIN_MS = 10
  * A WebSocket whose data frames go straight to the upgraded socket. `ws` reads, answers pings and closes; it sends
  * control frames only, each in one piece, so that ours never come between its fragments.
  */
-export class WebSocketTransport extends StreamTransport implements Transport {
+class WebSocketTransport extends StreamTransport implements Transport {
   readonly answersPings = true
   readonly #ws: WebSocket
   readonly #ping: Buffer
@@ -61,7 +61,7 @@ export class WebSocketTransport extends StreamTransport implements Transport {
 }
 
 /** The same where there is no socket underneath: under `injectWS`, which tests of routes use. */
-export class InjectedWebSocketTransport implements Transport {
+class InjectedWebSocketTransport implements Transport {
   readonly answersPings = true
   readonly #ws: WebSocket
   readonly #ping: Buffer

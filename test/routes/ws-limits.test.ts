@@ -17,9 +17,9 @@ t.test('a message above MAX_MESSAGE_BYTES closes with 1009, one at the limit pas
 
 t.test('text that is not UTF-8 closes with 1007', async (t) => {
   const { wsUrl } = await start(t)
-  const { ws, closed } = await connect(t, wsUrl)
-  ws.send(Buffer.from([0xff, 0xfe]), { binary: false })
-  t.match(await closed.call({ ws }), { code: 1007 })
+  const client = await connect(t, wsUrl)
+  client.ws.send(Buffer.from([0xff, 0xfe]), { binary: false })
+  t.match(await client.closed(), { code: 1007 })
 })
 
 t.test('MAX_CONNECTIONS is exact, answered with 503, and free again after a close', async (t) => {

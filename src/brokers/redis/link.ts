@@ -6,7 +6,7 @@ import type { RedisPlace } from '../redis-url.ts'
 import { within } from './within.ts'
 
 // How long a command may take. A publish must have succeeded or failed within a second.
-export const COMMAND_TIMEOUT_MS = 800
+const COMMAND_TIMEOUT_MS = 800
 const CONNECT_TIMEOUT_MS = 3000
 // A link that says nothing is found within two of these.
 export const PROBE_MS = 2500

@@ -235,26 +235,3 @@ t.test('commands count for MESSAGE_RATE and USER_MESSAGE_RATE: above it they wai
     t.notOk(client.told.some(({ error }) => error))
   }
 })
-
-t.test('compression: what is large comes compressed, for who offers it', async (t) => {
-  const { app, wsUrl } = await start(t)
-  const client = await greet(t, wsUrl, {}, { perMessageDeflate: true })
-  await client.ask({ subscribe: { channel: 'a' } })
-  const data = 'x'.repeat(50_000)
-  await app.connections.publish('a', { data })
-  t.strictSame((await client.isTold('pub')).pub.data, { data })
-  t.ok((client.ws as unknown as { _socket: { bytesRead: number } })._socket.bytesRead < 5000)
-})
-
-t.test('injectWS: tests of routes can speak it, too', async (t) => {
-  const { app } = await start(t)
-  const ws = await app.injectWS('/connection/websocket')
-  const heard: string[] = []
-  ws.on('message', (data: Buffer) => heard.push(String(data)))
-  ws.send('{"id":1,"connect":{}}\n{"id":2,"subscribe":{"channel":"a"}}')
-  await until(() => heard.length === 2)
-  await app.connections.publish('a', 1)
-  await until(() => heard.length === 3)
-  t.match(heard[2], /"pub":\{"data":1,"offset":1\}/)
-  ws.terminate()
-})

@@ -34,6 +34,17 @@ t.test('/api/subscribe gives info, data and an end to what it lets somebody hear
   t.strictSame(client.heardData, ['on'])
 })
 
+t.test('what the server gives is no token: rules that want one refuse, and what a token says of a channel stays', async (t) => {
+  const { app, url, wsUrl } = await startSecure(t, { apiKey: KEY, channels: [{ match: '*', allow: { publish: 'token' } }] })
+  const client = await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada', subs: { named: { info: { seat: 7 } } } }) })
+  for (const channel of ['named', 'given']) await apiOf(url)('subscribe', { user: 'ada', channel, info: { seat: 8 } })
+  t.match(await client.ask({ publish: { channel: 'given', data: 1 } }), { error: { code: 103 } })
+  t.match(await client.ask({ publish: { channel: 'named', data: 1 } }), { publish: {} })
+  t.match(await app.connections.presence('named'), [{ channelInfo: { seat: 7 } }])
+  await client.ask({ unsubscribe: { channel: 'named' } })
+  t.match(await client.ask({ subscribe: { channel: 'named' } }), { subscribe: {} })
+})
+
 t.test('the server API finds who sends over HTTP by its session; it answered, and did nothing', async (t) => {
   const { app, url } = await start(t, { apiKey: KEY }, { forceCloseConnections: true })
   const api = apiOf(url)
