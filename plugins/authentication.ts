@@ -11,6 +11,9 @@ import type { Grant, Identity, Peer } from '../src/hub/connection.ts'
 
 const MIN_SECRET_BYTES = 32
 
+/** A hook that goes on when it is done. */
+export type Step<Request extends FastifyRequest = FastifyRequest> = (request: Request, reply: FastifyReply, done: (error?: Error) => void) => void
+
 declare module 'fastify' {
   interface FastifyRequest {
     /** Who asks; set by `app.identify`. */
@@ -25,18 +28,18 @@ declare module 'fastify' {
      *
      * @param wishOf what a request asks for: one channel, several or none, and whether it wants what was published before
      */
-    admit: <Request extends FastifyRequest>(wishOf: (request: Request) => { channel?: string | string[] | undefined, history: boolean }) => (request: Request, reply: FastifyReply, done: (error?: Error) => void) => void
+    admit: <Request extends FastifyRequest>(wishOf: (request: Request) => { channel?: string | string[] | undefined, history: boolean }) => Step<Request>
     /** What verifies tokens that come later than the request. */
     tokens: TokenVerifier
     /** The hook before its handler: between the last check and `open` no other connection may come in. */
-    prepare: (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
+    prepare: Step
     /**
      * A hook for routes that want to know who asks: sets `request.peer`, whose `user` is the one of the token. Answers 401
      * if a token is brought that may not be believed. For `preValidation`.
      *
      * @example app.get('/orders', { preValidation: app.identify }, async (request) => ordersOf(request.peer?.user))
      */
-    identify: (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
+    identify: Step
   }
 }
 

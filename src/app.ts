@@ -13,7 +13,7 @@ export type { Caller, Hook, HookContexts, HookName, Rpc } from './hub/hooks.ts'
 export { RequestLog } from './request-log.ts'
 export type { ConnectionManager } from '../plugins/connections.ts'
 // With what it declares of requests and `app.identify`.
-export type {} from '../plugins/authentication.ts'
+export type { Step } from '../plugins/authentication.ts'
 
 /** Options of the plugin: any of the settings in the README, in camelCase, and `channels`. */
 export type FanfareOptions = Partial<PluginOptions>

@@ -179,7 +179,8 @@ function areAddresses (list: string[]): boolean {
 // Text is all that the environment and the command line have; lists and switches need a reading of their own.
 function fromText (schema: TSchema, text: string): unknown {
   const { type } = schema as { type?: string }
-  if (type === 'array') return text.split(',').map((item) => item.trim()).filter(Boolean)
+  // Not at commas in braces, which a glob may have.
+  if (type === 'array') return text.split(/,(?![^{]*\})/).map((item) => item.trim()).filter(Boolean)
   if (type === 'boolean') return { on: true, true: true, 1: true, off: false, false: false, 0: false }[text.toLowerCase()] ?? text
   return text.trim()
 }

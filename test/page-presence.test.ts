@@ -113,10 +113,3 @@ t.test('a channel that the page may not hear showed who was in the one before, a
   t.equal(await page.locator('#present').textContent(), '–')
   t.equal(await members(page).count(), 0)
 })
-
-t.test('a channel name that the server never takes is said to be wrong, and not tried again', async (t) => {
-  const { url } = await start(t)
-  const { page } = await openPage(t, browser, `${url}/?channel=${encodeURIComponent('é'.repeat(200))}`)
-  await page.getByRole('status').filter({ hasText: 'A channel name is 1 to 255 bytes' }).waitFor()
-  await state(page, 'closed')
-})
