@@ -1,24 +1,18 @@
-import { LRUCache } from 'lru-cache'
-import pLimit from 'p-limit'
 import type { PluginSettings } from '../config.ts'
 import { fanfareError } from '../errors.ts'
 import type { Position, Publication } from '../hub/publication.ts'
 import type { Broker, BrokerListener, History, HistoryQuery, Member, PresenceChange, PublishOptions } from './broker.ts'
-import { newEpoch } from './epoch.ts'
 import { Feed } from './feed.ts'
-import { historyOf } from './history.ts'
 import { Availability, available, type Log } from './redis/availability.ts'
-import { decodeHeard, decodeHistory, positionOf, type HistoryReply } from './redis/codec.ts'
+import { Calls } from './redis/calls.ts'
+import { decodeHeard } from './redis/codec.ts'
 import { Hearing } from './redis/hearing.ts'
 import { Keys } from './redis/keys.ts'
-import { RedisLink, type ScriptName } from './redis/link.ts'
-import { Outbox, type Outgoing } from './redis/outbox.ts'
+import { RedisLink } from './redis/link.ts'
+import { Outbox } from './redis/outbox.ts'
 import { within } from './redis/within.ts'
 import { parseRedisUrl, type RedisPlace } from './redis-url.ts'
 
-// How long the position of an idle channel is remembered at least: as long as its history.
-const POSITION_TTL_SECONDS = 86_400
-const IDEMPOTENCY_TTL_SECONDS = 300
 // A channel that nobody is in any more is heard a little longer, as clients that were cut come back.
 const LINGER_MS = 5000
 // A channel that was silent for this long is looked at: its last publication may have been lost on the way.
@@ -26,11 +20,8 @@ const QUIET_MS = 15_000
 const LOOK_MS = 1000
 // Of very many channels so many are looked at in a second; each costs Redis and this node some 50 us.
 const LOOKS_AT_ONCE = 500
-const READS_AT_ONCE = 64
 // Calls for one channel that are sent before the first of them is answered: each of the senders of a moment is heard soon.
 const CALLS_UNDER_WAY = 4
-// Channels of which it is remembered up to where this node has published.
-const ACKNOWLEDGED = 10_000
 // How long somebody who wants to join waits for a channel to be heard.
 const JOIN_TIMEOUT_MS = 2000
 
@@ -48,11 +39,10 @@ export class RedisBroker implements Broker {
   readonly #keys: Keys
   readonly #place: RedisPlace
   readonly #feeds = new Map<string, Followed>()
-  readonly #reads = pLimit(READS_AT_ONCE)
   readonly #outbox: Outbox
-  readonly #acknowledged = new LRUCache<string, Position>({ max: ACKNOWLEDGED })
   #listener!: BrokerListener
   #link!: RedisLink
+  #calls!: Calls
   #hearing!: Hearing
   #timer: NodeJS.Timeout | undefined
   #closed = false
@@ -65,7 +55,7 @@ export class RedisBroker implements Broker {
     this.#availability = new Availability(log)
     // Of two calls to a cluster the first may be sent on to another server, and come second.
     const underWay = this.#place.kind === 'cluster' ? 1 : CALLS_UNDER_WAY
-    this.#outbox = new Outbox((channel, batch, timeoutMs) => this.#send(channel, batch, timeoutMs), underWay)
+    this.#outbox = new Outbox((channel, batch, timeoutMs) => this.#calls.publish(channel, batch, timeoutMs), underWay)
   }
 
   get trouble (): string | undefined {
@@ -84,6 +74,7 @@ export class RedisBroker implements Broker {
       },
       onDown: (reason) => this.#noteDown(reason)
     })
+    this.#calls = new Calls({ link: this.#link, keys: this.#keys, isSharded: () => this.#isSharded })
     this.#hearing = new Hearing(this.#link, this.#keys.control, {
       onMessage: (name, message) => this.#receive(name, message),
       onHeard: (names) => { for (const name of names) this.#heard(name) },
@@ -113,7 +104,7 @@ export class RedisBroker implements Broker {
   subscribe (channel: string): Promise<void> | undefined {
     let followed = this.#feeds.get(channel)
     if (!followed) {
-      followed = { feed: new Feed(channel, (query) => this.#read(channel, query, true), this.#listener), heard: false, linger: undefined, onLive: [] }
+      followed = { feed: new Feed(channel, (query) => this.#calls.read(channel, query, true), this.#listener), heard: false, linger: undefined, onLive: [] }
       this.#feeds.set(channel, followed)
       this.#hearing.add(this.#keys.pubSub(channel))
     }
@@ -140,7 +131,7 @@ export class RedisBroker implements Broker {
 
   async history (channel: string, query: HistoryQuery): Promise<History> {
     return available((async () => {
-      const history = await this.#read(channel, query)
+      const history = await this.#calls.read(channel, query)
       const { publications, position } = history
       const feed = this.#feeds.get(channel)?.feed
       // Only the end of a history can be ahead of what is delivered.
@@ -175,43 +166,6 @@ export class RedisBroker implements Broker {
   // Outside of a cluster it would change nothing.
   get #isSharded (): boolean {
     return this.#sharded === 'on' || (this.#sharded === 'auto' && this.#link.canShard)
-  }
-
-  get #publishCommand (): string {
-    return this.#isSharded ? 'SPUBLISH' : 'PUBLISH'
-  }
-
-  async #send (channel: string, batch: readonly Outgoing[], timeoutMs: number): Promise<Position[]> {
-    const { historySize, historyTtl } = (batch[0] as Outgoing).options
-    const keys = [this.#keys.meta(channel), this.#keys.stream(channel)]
-    const kept = historyTtl > 0 ? historySize : 0
-    const values: (string | number | Buffer)[] = [
-      newEpoch(), this.#link.serverTimeIn(timeoutMs), this.#publishCommand, this.#keys.pubSub(channel), kept, Math.ceil(historyTtl), Math.ceil(Math.max(POSITION_TTL_SECONDS, historyTtl)), IDEMPOTENCY_TTL_SECONDS
-    ]
-    for (const { bytes, options: { idempotencyKey, skipHistory } } of batch) {
-      if (idempotencyKey !== undefined) keys.push(this.#keys.idempotency(channel, idempotencyKey))
-      values.push(idempotencyKey === undefined ? 0 : keys.length, skipHistory ? 1 : 0, bytes)
-    }
-    const positions = await this.#link.run('publish' satisfies ScriptName, keys, values, timeoutMs) as Buffer[]
-    const ordered = positions.map((position) => positionOf(position.toString()))
-    this.#acknowledge(channel, ordered.at(-1) as Position)
-    return ordered
-  }
-
-  // Of what Redis has acknowledged and lost nobody else may know.
-  #acknowledge (channel: string, position: Position): void {
-    const before = this.#acknowledged.get(channel)
-    this.#acknowledged.set(channel, position)
-    if (before && before.epoch !== position.epoch) this.#read(channel, { since: before, limit: 0 }, true).catch(() => {})
-  }
-
-  // `isKnown`: Redis itself has told us of the position, and not a client.
-  async #read (channel: string, query: HistoryQuery, isKnown = false): Promise<History> {
-    const { since, last = '', limit, reverse = false, maxBytes = Number.MAX_SAFE_INTEGER } = query
-    const keys = [this.#keys.meta(channel), this.#keys.stream(channel)]
-    const values = [newEpoch(), POSITION_TTL_SECONDS, since ? Math.min(since.offset, Number.MAX_SAFE_INTEGER) : '', limit === Infinity ? -1 : limit, reverse ? 'reverse' : '', last, maxBytes, isKnown && since ? since.epoch : '', this.#publishCommand, this.#keys.pubSub(channel)]
-    const reply = await this.#reads(() => this.#link.run('history', keys, values)) as HistoryReply
-    return historyOf(decodeHistory(reply, reverse), query)
   }
 
   // Anybody who may use this Redis can publish anything there, and a node of another version something else.
