@@ -113,6 +113,10 @@ const rights: readonly (readonly [what: string, tamper: Tamper])[] = [
     recorder.losses.push(70)
     subscribe(recorder, 'two', [...sequence.received.slice(0, 3), received(publish(recorder, 'red/7', at(4, 'B')).id, at(4, 'B'), 2)])
   }],
+  ['a loss is found out late, and told to who has gone on by then', (recorder, sequence) => {
+    recorder.losses.push(0)
+    sequence.lostAt = 71
+  }],
   ['a loss is told to who was away for longer than the history', (recorder, sequence) => {
     sequence.lostAt = 70
     publish(recorder, 'red/7', at(6 + HISTORY_SIZE + 1))

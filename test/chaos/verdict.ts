@@ -15,7 +15,8 @@ const EPOCHS_KNOWN = 4
  * - P5: a publication that is repeated with its key has one position, as long as Redis keeps it.
  * - P6: a publication is there at most once; not at all if there was nobody to take it.
  * - P7: what one connection sends comes in that order.
- * - P8: who comes back with a position, and is not told of a loss, has everything; who is told of one has lost something.
+ * - P8: who comes back with a position, and is not told of a loss, has everything; who is told of one has lost something, or may have, as
+ *   Redis has lost something not long before.
  * - P9: nothing comes from another channel.
  */
 export function verdictOf (recorder: Recorder): Violation[] {
@@ -80,6 +81,9 @@ function passageOf (model: ChannelModel, sequence: Sequence, before: Received, n
   ]
 }
 
+// A node that was away finds out what Redis has lost when it is back, or when it looks at a quiet channel; then all are told.
+const FOUND_OUT_MS = 15_000
+
 // Who is told of a loss must have lost something: Redis has, or the channel has gone on by more than its history.
 function endOf (model: ChannelModel, sequence: Sequence, { faults }: Recorder): Violation[] {
   const { lostAt, received, connections } = sequence
@@ -87,7 +91,7 @@ function endOf (model: ChannelModel, sequence: Sequence, { faults }: Recorder): 
   const last = received.at(-1)
   const since = last === undefined ? connections[0]?.openedAt ?? 0 : model.sent.find(({ id }) => id === last.id)?.sentAt ?? 0
   const epochs = faults.filter(({ kind }) => kind === 'restart' || kind === 'rollback' || kind === 'failover').length
-  if (model.lostAfter(since) || epochs > EPOCHS_KNOWN) return []
+  if (model.lostAfter(since - FOUND_OUT_MS) || epochs > EPOCHS_KNOWN) return []
   if (last === undefined || model.top - last.offset > model.facts.historySize) return []
   return [violation('P8', sequence, last, `was told of a loss after ${formatPosition(last)} at ${lostAt.toFixed(0)} ms, though nothing was lost`)]
 }
