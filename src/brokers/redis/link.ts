@@ -19,7 +19,7 @@ const CONNECT_ANEW_MS = 100
 export const CLOSED = 'the connection is closed'
 
 const SCRIPTS = { publish: 'channel', history: 'channel', 'update-presence': undefined, presence: undefined } as const
-export type ScriptName = keyof typeof SCRIPTS
+type ScriptName = keyof typeof SCRIPTS
 type Value = string | number | Buffer
 type Run = (keys: number, ...rest: Value[]) => Promise<unknown>
 
