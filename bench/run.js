@@ -24,7 +24,7 @@ async function main (options) {
   const results = summarize(measured.runs)
   const bars = options.smoke ? [] : judge(results)
   printTables(cases, measured, results, bars)
-  const report = { date: date.toISOString(), machine: machine(), rounds: options.rounds, peers: measured.peers, results, bars, runs: measured.runs }
+  const report = { date: date.toISOString(), machine: machine(), peers: measured.peers, results, bars, runs: measured.runs }
   save(report, options, say)
   if (options.whole && options.plots) drawPlots(report, say)
   const missing = options.required.some((name) => measured.peers[name]?.notRun !== undefined) ||

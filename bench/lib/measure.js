@@ -5,6 +5,7 @@ import { DISTURBED, oneLine } from './words.js'
 
 /** Seconds. Longer runs are announced. */
 const LONG = 20
+const ROUNDS = 3
 
 /**
  * @typedef {object} Run
@@ -35,12 +36,12 @@ async function prepareAll (wanted, say) {
 /**
  * @param {import('./scenarios.js').Case[]} cases
  * @param {import('./peers.js').Peer[]} wanted
- * @param {number} rounds
+ * @param {number} [rounds] of each, if not as many as it has by itself
  * @param {(line: string) => void} say
  */
 export async function measure (cases, wanted, rounds, say) {
   const found = await prepareAll(wanted, say)
-  const plan = cases.flatMap((what) => Array.from({ length: Math.min(rounds, what.rounds ?? rounds) }, (_, index) => index + 1)
+  const plan = cases.flatMap((what) => Array.from({ length: what.once ? 1 : rounds ?? what.rounds ?? ROUNDS }, (_, index) => index + 1)
     .flatMap((round) => wanted
       .filter(({ name }) => found[name].notRun === undefined && (what.peers?.includes(name) ?? true))
       .filter(({ cases }) => cases?.includes(what.name) ?? true)

@@ -8,7 +8,7 @@ export const HELP = `Usage: npm run bench -- [options]
 
   --scenario a,b   only these scenarios (default: all, ${scenarios.map(({ key }) => key).join(' ')})
   --peer ws,bun    only these servers (default: all, ${peers.map(({ name }) => name).join(' ')})
-  --rounds N       how often each is run, one after the other in turns; medians are shown (default 3)
+  --rounds N       how often each is run, one after the other in turns; medians are shown (default 3, and 5 for a, f and h)
   --clients N      of the scenario jitter, a multiple of 20 (default 2000)
   --minutes M      that it takes (default 2)
   --smoke          a few seconds: fanfare by all its brokers and protocols and ws, scenarios a to d with few connections, correctness only
@@ -49,7 +49,7 @@ export function readOptions (args) {
     options: {
       scenario: { type: 'string', multiple: true, default: [] },
       peer: { type: 'string', multiple: true, default: [] },
-      rounds: { type: 'string', default: '3' },
+      rounds: { type: 'string' },
       clients: { type: 'string' },
       minutes: { type: 'string' },
       smoke: { type: 'boolean', default: false },
@@ -59,7 +59,7 @@ export function readOptions (args) {
     }
   })
   const { smoke } = values
-  const rounds = /** @type {number} */ (number('rounds', values.rounds, (value) => Number.isInteger(value) && value > 0, 'a whole number from 1'))
+  const rounds = number('rounds', values.rounds, (value) => Number.isInteger(value) && value > 0, 'a whole number from 1')
   const scenario = split(values.scenario)
   const peer = split(values.peer)
   check('scenario', scenario, scenarios.map(({ key }) => key))

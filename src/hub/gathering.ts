@@ -9,6 +9,16 @@ const WRITE_MS = 0.0025
 const MEASURED_WRITES = 64
 const WEIGHT = 0.1
 
+// After a flush of at least this length, if less than this share of it has passed since, a lone publication is held back for
+// the next one: so many times as long as that flush at most, and no longer than the longest.
+const LONG_MS = 1
+const LITTLE_LEFT = 2 / 3
+const HOLD = 2
+const LONGEST_HOLD_MS = 6
+// Only where something comes more often than not: senders that wait to hear themselves send nothing meanwhile. Tried again now and then.
+const HOLD_WEIGHT = 0.25
+const TRY_EVERY = 100
+
 /** Waits before a flush, as long as that costs little beside the flush and more publications are likely to come. */
 export class Gathering {
   #writeMs = WRITE_MS
@@ -16,14 +26,24 @@ export class Gathering {
   #arrivedBefore = 0
   #expected = 0
   #until = 0
+  /** How long the flush before took, or those slices of it that are done; and when the last one ended. */
+  #took = 0
+  #endedAt = 0
+  /** How often holding back a flush has brought another publication lately, from 0 to 1. */
+  #worth = 0.5
+  #notHeld = 0
+  #release: ((came: boolean) => void) | undefined
 
   /** Takes note of publications that the next flush will bring. */
   add (count: number): void {
     this.#arrived += count
+    this.#release?.(true)
   }
 
   /** Takes note of how long a slice of a flush took. */
   measured (writes: number, milliseconds: number): void {
+    this.#took += milliseconds
+    this.#endedAt = performance.now()
     if (writes >= MEASURED_WRITES) this.#writeMs += (milliseconds / writes - this.#writeMs) * WEIGHT
   }
 
@@ -34,12 +54,36 @@ export class Gathering {
    */
   wait (receivers: number, then: () => void): void {
     const patience = Math.min(receivers * this.#writeMs * SHARE, LONGEST_MS)
-    if (patience < SHORTEST_MS) {
+    const took = this.#took
+    this.#took = 0
+    if (this.#shouldHold(took)) {
+      this.#hold(Math.min(took * HOLD, LONGEST_HOLD_MS), () => {
+        this.#until = performance.now() + patience
+        this.#turn(then)
+      })
+    } else if (patience < SHORTEST_MS) {
       this.#end(then)
-      return
+    } else {
+      this.#until = performance.now() + patience
+      this.#turn(then)
     }
-    this.#until = performance.now() + patience
-    this.#turn(then)
+  }
+
+  #shouldHold (took: number): boolean {
+    if (this.#arrived > 1 || took < LONG_MS || performance.now() - this.#endedAt > took * LITTLE_LEFT) return false
+    if (this.#worth < 0.5 && ++this.#notHeld < TRY_EVERY) return false
+    this.#notHeld = 0
+    return true
+  }
+
+  #hold (longest: number, then: () => void): void {
+    const timer = setTimeout(() => this.#release?.(false), longest)
+    this.#release = (came) => {
+      this.#release = undefined
+      clearTimeout(timer)
+      this.#worth += (Number(came) - this.#worth) * HOLD_WEIGHT
+      then()
+    }
   }
 
   // Goes round the loop as long as every turn brings something, or fewer have come than for the flush before, and the
