@@ -16,11 +16,12 @@ const say = (/** @type {string} */ line) => process.stderr.write(line + '\n')
 
 /** @param {ReturnType<typeof readOptions>} options */
 async function main (options) {
-  const cases = scenarios.filter(({ key }) => options.scenarios.includes(key)).flatMap(({ cases }) => cases)
-    .map((whole) => scaled(options.smoke ? small(whole) : whole, options))
+  const chosen = scenarios.filter(({ key }) => options.scenarios.includes(key))
+    .map(({ cases }) => cases.map((whole) => scaled(options.smoke ? small(whole) : whole, options)))
+  const cases = chosen.flat()
   const date = new Date()
   const wanted = peers.filter(({ name }) => options.peers.includes(name) && cases.some((what) => what.peers?.includes(name) ?? true))
-  const measured = await measure(cases, wanted, options.rounds, say)
+  const measured = await measure(chosen, wanted, options.rounds, say)
   const results = summarize(measured.runs)
   const bars = options.smoke ? [] : judge(results)
   printTables(cases, measured, results, bars)

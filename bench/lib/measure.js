@@ -1,4 +1,4 @@
-/** The order of the runs: each case in rounds, in each round every peer once, so that a slow minute of the machine meets all. */
+/** The order of the runs: each scenario in rounds, in each round each of its cases by every peer once, so that a slow minute of the machine meets all. */
 
 import { runOne } from './run-one.js'
 import { DISTURBED, oneLine } from './words.js'
@@ -34,18 +34,19 @@ async function prepareAll (wanted, say) {
 }
 
 /**
- * @param {import('./scenarios.js').Case[]} cases
+ * @param {import('./scenarios.js').Case[][]} scenarios the cases of each
  * @param {import('./peers.js').Peer[]} wanted
  * @param {number} [rounds] of each, if not as many as it has by itself
  * @param {(line: string) => void} say
  */
-export async function measure (cases, wanted, rounds, say) {
+export async function measure (scenarios, wanted, rounds, say) {
   const found = await prepareAll(wanted, say)
-  const plan = cases.flatMap((what) => Array.from({ length: what.once ? 1 : rounds ?? what.rounds ?? ROUNDS }, (_, index) => index + 1)
-    .flatMap((round) => wanted
+  const roundsOf = (/** @type {import('./scenarios.js').Case} */ what) => what.once ? 1 : rounds ?? what.rounds ?? ROUNDS
+  const plan = scenarios.flatMap((cases) => Array.from({ length: Math.max(...cases.map(roundsOf)) }, (_, index) => index + 1)
+    .flatMap((round) => cases.filter((what) => round <= roundsOf(what)).flatMap((what) => wanted
       .filter(({ name }) => found[name].notRun === undefined && (what.peers?.includes(name) ?? true))
       .filter(({ cases }) => cases?.includes(what.name) ?? true)
-      .map((peer) => ({ what, round, peer }))))
+      .map((peer) => ({ what, round, peer })))))
   /** @type {Run[]} */
   const runs = []
   for (const { what, round, peer } of plan) {

@@ -9,8 +9,8 @@ const WRITE_MS = 0.0025
 const MEASURED_WRITES = 64
 const WEIGHT = 0.1
 
-// After a flush of at least this length, if less than this share of it has passed since, a lone publication is held back for
-// the next one: so many times as long as that flush at most, and no longer than the longest.
+// Where the flush before took at least this long, less than this share of that has passed since, and the next one will be as
+// long, a lone publication is held back for the next one: so many times as long as its flush at most, and no longer than the longest.
 const LONG_MS = 1
 const LITTLE_LEFT = 2 / 3
 const HOLD = 2
@@ -53,11 +53,10 @@ export class Gathering {
    * @param receivers that it will write to
    */
   wait (receivers: number, then: () => void): void {
-    const patience = Math.min(receivers * this.#writeMs * SHARE, LONGEST_MS)
-    const took = this.#took
-    this.#took = 0
-    if (this.#shouldHold(took)) {
-      this.#hold(Math.min(took * HOLD, LONGEST_HOLD_MS), () => {
+    const expectedMs = receivers * this.#writeMs
+    const patience = Math.min(expectedMs * SHARE, LONGEST_MS)
+    if (this.#shouldHold(expectedMs)) {
+      this.#hold(Math.min(expectedMs * HOLD, LONGEST_HOLD_MS), () => {
         this.#until = performance.now() + patience
         this.#turn(then)
       })
@@ -69,8 +68,10 @@ export class Gathering {
     }
   }
 
-  #shouldHold (took: number): boolean {
-    if (this.#arrived > 1 || took < LONG_MS || performance.now() - this.#endedAt > took * LITTLE_LEFT) return false
+  #shouldHold (expectedMs: number): boolean {
+    const took = this.#took
+    this.#took = 0
+    if (this.#arrived > 1 || Math.min(took, expectedMs) < LONG_MS || performance.now() - this.#endedAt > took * LITTLE_LEFT) return false
     if (this.#worth < 0.5 && ++this.#notHeld < TRY_EVERY) return false
     this.#notHeld = 0
     return true
