@@ -26,6 +26,8 @@ export class Feed {
   #waiting: Heard[] = []
   #fetching: Promise<void> | undefined
   #sure = false
+  /** How often it was said that the fast way was interrupted. */
+  #doubts = 0
   /** When it was last known to be whole, on the monotonic clock in milliseconds. */
   checkedAt = 0
 
@@ -39,6 +41,11 @@ export class Feed {
   /** Whether it has handed on all that it knows of. */
   get live (): boolean {
     return this.#sure && this.#fetching === undefined
+  }
+
+  /** Whether it reads the history now. */
+  get fetching (): boolean {
+    return this.#fetching !== undefined
   }
 
   /** Whether it has handed on everything up to a position. */
@@ -62,6 +69,7 @@ export class Feed {
 
   /** Says that the fast way was interrupted: nothing goes on before the history has been looked at. */
   doubt (): void {
+    this.#doubts++
     this.#sure = false
   }
 
@@ -84,8 +92,10 @@ export class Feed {
   async #fetchAll (): Promise<void> {
     do {
       this.#sure = false
+      const doubts = this.#doubts
       const history = await this.#read(this.#position ? { since: this.#position, limit: PAGE, maxBytes: PAGE_BYTES } : { limit: 0 })
-      this.#sure = this.#catchUp(history)
+      // What was read before it was interrupted says nothing of what came after.
+      this.#sure = this.#catchUp(history) && doubts === this.#doubts
       while (this.#sure && this.#waiting.length > 0) this.#sure = this.#continue(this.#waiting.shift() as Heard)
     } while (!this.#sure)
     this.checkedAt = performance.now()

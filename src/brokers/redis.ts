@@ -40,6 +40,8 @@ export class RedisBroker implements Broker {
   readonly #place: RedisPlace
   readonly #feeds = new Map<string, Followed>()
   readonly #outbox: Outbox
+  /** Where the last look at quiet channels ended. */
+  #looking: IterableIterator<Followed> | undefined
   #listener!: BrokerListener
   #link!: RedisLink
   #calls!: Calls
@@ -88,6 +90,7 @@ export class RedisBroker implements Broker {
   }
 
   async close (): Promise<void> {
+    await this.#outbox.idle()
     this.#closed = true
     clearInterval(this.#timer)
     for (const { linger } of this.#feeds.values()) clearTimeout(linger)
@@ -203,11 +206,19 @@ export class RedisBroker implements Broker {
     this.#noteUp()
     if (!this.#link.up) return
     const now = performance.now()
+    // Goes on where it was the last time, so that each has its turn however many there are.
+    const looking = this.#looking ??= this.#feeds.values()
     let looks = 0
-    for (const followed of this.#feeds.values()) {
-      if (!followed.heard || (followed.feed.live && now - followed.feed.checkedAt < QUIET_MS)) continue
+    while (looks < LOOKS_AT_ONCE) {
+      const followed = looking.next().value
+      if (!followed) {
+        this.#looking = undefined
+        return
+      }
+      const { heard, feed } = followed
+      if (!heard || feed.fetching || (feed.live && now - feed.checkedAt < QUIET_MS)) continue
       this.#fetch(followed)
-      if (++looks === LOOKS_AT_ONCE) return
+      looks++
     }
   }
 

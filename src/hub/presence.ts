@@ -1,9 +1,12 @@
+import pLimit from 'p-limit'
 import type { Broker, Member } from '../brokers/broker.ts'
 import type { Subscription } from './channel.ts'
 import type { Connection } from './connection.ts'
 
 // So many members are named again in one call, so that no call holds up others for long.
 const MEMBERS_AT_ONCE = 500
+// One after the other, many channels, or one that Redis does not answer for, would outlast the time that members are remembered.
+const CHANNELS_AT_ONCE = 32
 // Members are named again this often within the time that they are remembered for.
 const TIMES_PER_TTL = 3
 
@@ -79,14 +82,14 @@ export class Presence {
   async repeat (): Promise<void> {
     if (this.#repeating) return
     this.#repeating = true
-    for (const [channel, subscriptions] of Array.from(this.#here())) {
+    await pLimit(CHANNELS_AT_ONCE).map(this.#here(), async ([channel, subscriptions]) => {
       const all = Array.from(subscriptions)
       for (let from = 0; from < all.length; from += MEMBERS_AT_ONCE) {
         // Some may have left while the ones before were named.
         const here = all.slice(from, from + MEMBERS_AT_ONCE).filter((subscription) => subscriptions.has(subscription))
         await this.#update(channel, here.map(({ connection }) => memberOf(connection, channel)), [])
       }
-    }
+    })
     this.#repeating = false
   }
 

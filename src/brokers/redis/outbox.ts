@@ -11,8 +11,8 @@ const MOST_AT_ONCE = 500
 const MOST_BYTES_AT_ONCE = 262_144
 // A call waits so long at most, as long as every turn of the loop brings more for it.
 const LONGEST_GATHER_MS = 0.5
-// What may wait in this node for Redis. Above it publications are refused at once.
-const MAX_WAITING_BYTES = 67_108_864
+// What may wait in this node for Redis, and for its answers. Above it publications are refused at once.
+const MAX_BYTES = 67_108_864
 
 /** A publication on its way to Redis. */
 export interface Outgoing {
@@ -44,7 +44,9 @@ export class Outbox {
   readonly #send: SendBatch
   readonly #mostUnderWay: number
   readonly #lines = new Map<string, Line>()
-  #waitingBytes = 0
+  readonly #onIdle: (() => void)[] = []
+  /** Of what waits, or is under way. */
+  #bytes = 0
 
   /** @param mostUnderWay calls for one channel at a time: 1 where a later one could overtake */
   constructor (send: SendBatch, mostUnderWay: number) {
@@ -54,15 +56,20 @@ export class Outbox {
 
   /** @throws FANFARE_UNAVAILABLE when Redis does not answer in time, or too much waits for it */
   publish (channel: string, publication: Publication, options: PublishOptions): Promise<Position> {
-    if (this.#waitingBytes > MAX_WAITING_BYTES) return Promise.reject(fanfareError('FANFARE_UNAVAILABLE', 'too much waits to be published'))
+    if (this.#bytes > MAX_BYTES) return Promise.reject(fanfareError('FANFARE_UNAVAILABLE', 'too much waits to be published'))
     return new Promise((resolve, reject) => {
       const outgoing = { bytes: encodePublication(publication), options, deadline: performance.now() + PUBLISH_TIMEOUT_MS, resolve, reject }
-      this.#waitingBytes += outgoing.bytes.length
+      this.#bytes += outgoing.bytes.length
       let line = this.#lines.get(channel)
       if (!line) this.#lines.set(channel, line = { channel, waiting: [], underWay: [], gathering: false })
       line.waiting.push(outgoing)
       this.#advance(line)
     })
+  }
+
+  /** Resolves when all is published, or refused. */
+  async idle (): Promise<void> {
+    if (this.#lines.size > 0) await new Promise<void>((resolve) => { this.#onIdle.push(resolve) })
   }
 
   async #advance (line: Line): Promise<void> {
@@ -76,32 +83,30 @@ export class Outbox {
 
   async #call (line: Line): Promise<void> {
     const { channel, waiting } = line
-    const batch = this.#take(waiting, sizeOfBatch(waiting))
+    const batch = waiting.splice(0, sizeOfBatch(waiting))
     const { deadline } = batch[0] as Outgoing
     // If one before it comes too late, it is too late as well: nothing is published that was sent after something refused.
-    const timeoutMs = Math.min(deadline, ...line.underWay) - performance.now()
-    line.underWay.push(deadline)
+    const until = Math.min(deadline, ...line.underWay)
+    line.underWay.push(until)
     try {
-      const positions = await this.#send(channel, batch, timeoutMs)
+      const positions = await this.#send(channel, batch, until - performance.now())
       batch.forEach(({ resolve }, index) => resolve(positions[index] as Position))
     } catch (error) {
       // Those behind would only wait for the same, until their time is over too.
       const refusal = fanfareError('FANFARE_UNAVAILABLE', (error as Error).message)
-      for (const { reject } of [...batch, ...this.#take(waiting, waiting.length)]) reject(refusal)
+      batch.push(...waiting.splice(0))
+      for (const { reject } of batch) reject(refusal)
     }
-    line.underWay.splice(line.underWay.indexOf(deadline), 1)
+    for (const { bytes } of batch) this.#bytes -= bytes.length
+    line.underWay.splice(line.underWay.indexOf(until), 1)
     if (waiting.length > 0) this.#advance(line)
     else this.#forgetIfIdle(line)
   }
 
   #forgetIfIdle ({ channel, waiting, underWay, gathering }: Line): void {
-    if (waiting.length === 0 && underWay.length === 0 && !gathering) this.#lines.delete(channel)
-  }
-
-  #take (waiting: Outgoing[], count: number): Outgoing[] {
-    const taken = waiting.splice(0, count)
-    for (const { bytes } of taken) this.#waitingBytes -= bytes.length
-    return taken
+    if (waiting.length > 0 || underWay.length > 0 || gathering) return
+    this.#lines.delete(channel)
+    if (this.#lines.size === 0) for (const resolve of this.#onIdle.splice(0)) resolve()
   }
 }
 
