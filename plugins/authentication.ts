@@ -57,13 +57,15 @@ interface Arrival {
 
 /** Who somebody is, as a token says. */
 async function authentication (app: FastifyInstance, settings: PluginSettings): Promise<void> {
-  const { tokenCookie, allowAnonymous, tokenHmacSecret, callbackEvents } = settings
+  const { tokenCookie, allowAnonymous, tokenHmacSecret, tokenHmacPreviousSecret, callbackEvents } = settings
   const open = isOpen(settings)
   // Routes that open no connection ask for no Origin; without this, pages of others could use a user's cookie there.
   const originRefusal = originGuard(settings.allowedOrigins)
-  const verifier = new TokenVerifier(settings)
+  const verifier = new TokenVerifier(settings, (reason) => app.log.warn({ reason }, 'the keys of TOKEN_JWKS_URL could not be fetched'))
   const asksBackEnd = callbackEvents.includes('connect')
-  if (tokenHmacSecret && Buffer.byteLength(tokenHmacSecret) < MIN_SECRET_BYTES) app.log.warn(`TOKEN_HMAC_SECRET has fewer than ${MIN_SECRET_BYTES} bytes: it can be guessed from a token`)
+  for (const [name, secret] of Object.entries({ TOKEN_HMAC_SECRET: tokenHmacSecret, TOKEN_HMAC_PREVIOUS_SECRET: tokenHmacPreviousSecret })) {
+    if (secret && Buffer.byteLength(secret) < MIN_SECRET_BYTES) app.log.warn(`${name} has fewer than ${MIN_SECRET_BYTES} bytes: it can be guessed from a token`)
+  }
   app.decorate('tokens', verifier)
   app.decorateRequest('peer', null)
   app.decorateRequest('admission', null)

@@ -24,7 +24,7 @@ const list = (description: string, takes: string, standard: string[] = []) =>
  * environment variable in upper case with underscores (`maxMessageBytes` is `MAX_MESSAGE_BYTES`).
  */
 export const pluginSettings = {
-  allowedOrigins: list('Origins that may connect from a browser, exact or globs; none given: only the host that serves the page; `*` allows all. A request without Origin passes', 'a comma-separated list such as https://example.com,https://*.example.org'),
+  allowedOrigins: list('Origins that may connect from a browser, exact or globs with up to three `*` and no parentheses; none given: only the host that serves the page; `*` allows all. A request without Origin passes', 'a comma-separated list such as https://example.com,https://*.example.org'),
   maxMessageBytes: count('Largest message that a client may send, after decompression; larger ones close with 1009', 65_536, 'bytes', 1),
   maxBufferedBytes: count('What may wait for one slow client before it is closed with 3008', 1_048_576, 'bytes', 1),
   slowReceiver: Type.Union([Type.Literal('close'), Type.Literal('drop')], { description: 'What happens to a client with more than MAX_BUFFERED_BYTES waiting: `close` with 3008, or `drop` publications until it has caught up', default: 'close', takes: 'close or drop' }),
@@ -49,7 +49,7 @@ export const pluginSettings = {
   tokenHmacSecret: Type.String({ description: 'Secret that tokens are signed with (HS256, HS384, HS512). Without any TOKEN_ key the server is open to everyone; see docs/security.md', default: '', secret: true, takes: 'a text' }),
   tokenHmacPreviousSecret: Type.String({ description: 'The secret before the last rotation, as long as its tokens are about', default: '', secret: true, takes: 'a text' }),
   tokenPublicKey: Type.String({ description: 'Public key (RSA, EC or Ed25519) of those who sign tokens', default: '', secret: true, takes: 'a public key in PEM, in which \\n stands for a new line, or the path of a file with it' }),
-  tokenJwksUrl: Type.String({ description: 'Where the issuer of tokens publishes its keys (JWKS)', default: '', takes: 'a URL that begins with http:// or https://' }),
+  tokenJwksUrl: Type.String({ description: 'Where the issuer of tokens publishes its keys (JWKS)', default: '', takes: 'a URL that begins with http:// or https://, without user' }),
   tokenIssuer: Type.String({ description: 'Issuer (iss) that tokens must name', default: '', takes: 'a text' }),
   tokenAudience: Type.String({ description: 'Audience (aud) that tokens must name', default: '', takes: 'a text' }),
   tokenCookie: Type.String({ description: 'Cookie that may hold the token, for pages whose Origin is allowed', default: 'fanfare_token', pattern: '^[\\w.-]+$', takes: 'letters, digits and any of . _ -' }),
@@ -121,10 +121,10 @@ export function pluginSettingsFrom ({ channels, prefix, ...options }: Partial<Pl
  * @throws {SettingError} naming the first setting that is wrong, what it got and what it takes
  */
 export function serverSettingsFrom (flags: Record<string, unknown> = {}, environment: NodeJS.ProcessEnv = process.env): ServerSettings {
-  const variables = { ...readDotEnv(), ...environment }
+  const variables = { ...defined(readDotEnv()), ...defined(environment) }
   const values: Record<string, unknown> = {}
-  for (const name of Object.keys(serverSchema.properties)) values[name] = flags[name] ?? variables[variableOf(name)]
-  return validate(serverSchema, defined(values), variableOf) as ServerSettings
+  for (const name of Object.keys(serverSchema.properties)) values[name] = variables[variableOf(name)]
+  return validate(serverSchema, { ...defined(values), ...defined(flags) }, variableOf) as ServerSettings
 }
 
 function validate (schema: TObject, given: Record<string, unknown>, nameOf: (name: string) => string): unknown {
@@ -132,7 +132,7 @@ function validate (schema: TObject, given: Record<string, unknown>, nameOf: (nam
   const values = { ...given }
   const refuse = (name: string): never => {
     const { takes, secret } = properties[name] as { takes?: string, secret?: boolean }
-    throw new SettingError(nameOf(name), `takes ${takes}, but got ${secret ? 'something else' : JSON.stringify(given[name])}`)
+    throw new SettingError(nameOf(name), `takes ${takes}, but got ${secret || /\/\/.*@/.test(String(given[name])) ? 'something else' : JSON.stringify(given[name])}`)
   }
   for (const [name, value] of Object.entries(values)) {
     const property = properties[name]
@@ -140,7 +140,7 @@ function validate (schema: TObject, given: Record<string, unknown>, nameOf: (nam
   }
   if (Array.isArray(values.allowedOrigins) && !values.allowedOrigins.every(isOriginPattern)) refuse('allowedOrigins')
   if (typeof values.routesDir === 'string' && !statSync(values.routesDir, { throwIfNoEntry: false })?.isDirectory()) refuse('routesDir')
-  if (typeof values.tokenJwksUrl === 'string' && !/^https?:$/.test(URL.parse(values.tokenJwksUrl)?.protocol ?? '')) refuse('tokenJwksUrl')
+  if (typeof values.tokenJwksUrl === 'string' && !isKeysUrl(values.tokenJwksUrl)) refuse('tokenJwksUrl')
   if (typeof values.tokenPublicKey === 'string') values.tokenPublicKey = pemOf(values.tokenPublicKey) ?? refuse('tokenPublicKey')
   if (typeof values.redisUrl === 'string' && !isRedisUrl(values.redisUrl)) refuse('redisUrl')
   if (typeof values.callbackUrl === 'string' && !isBaseUrl(values.callbackUrl)) refuse('callbackUrl')
@@ -156,6 +156,12 @@ function validate (schema: TObject, given: Record<string, unknown>, nameOf: (nam
     if (name === undefined) throw error
     return refuse(name)
   }
+}
+
+// Requests to a URL that names a user are refused by `fetch`.
+function isKeysUrl (text: string): boolean {
+  const url = URL.parse(text)
+  return url !== null && /^https?:$/.test(url.protocol) && !url.username && !url.password
 }
 
 // In PEM as it is, with the new lines that a variable may not have, or in a file.

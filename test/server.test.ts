@@ -50,7 +50,9 @@ t.test('bad settings end the start with one sentence each and exit code 1', asyn
     [{ LOG_LEVEL: 'loud' }, 'LOG_LEVEL takes fatal, error, warn, info, debug, trace or silent, but got "loud"'],
     [{ MAX_MESSAGE_BYTES: '0' }, 'MAX_MESSAGE_BYTES takes a whole number of bytes, 1 or more, but got "0"'],
     [{ TRUST_PROXY: 'my-proxy' }, 'TRUST_PROXY takes a comma-separated list of addresses or CIDRs such as 10.0.0.0/8, but got "my-proxy"'],
-    ...['example.com', 'https://example.com/', '*.example.org'].map((origin): [NodeJS.ProcessEnv, string] => [{ ALLOWED_ORIGINS: origin }, `ALLOWED_ORIGINS takes a comma-separated list such as https://example.com,https://*.example.org, but got "${origin}"`]),
+    ...['example.com', 'https://example.com/', '*.example.org', 'https://*.*.*.*.example.org', 'https://(a+)+.example.org'].map((origin): [NodeJS.ProcessEnv, string] => [{ ALLOWED_ORIGINS: origin }, `ALLOWED_ORIGINS takes a comma-separated list such as https://example.com,https://*.example.org, but got "${origin}"`]),
+    [{ CALLBACK_URL: 'https://fanfare:secret@back.example/x' }, 'CALLBACK_URL takes a URL that begins with http:// or https://, without user, ? and #, but got something else'],
+    [{ TOKEN_JWKS_URL: 'https://fanfare:secret@issuer.example/jwks' }, 'TOKEN_JWKS_URL takes a URL that begins with http:// or https://, without user, but got something else'],
     [{ ROUTES_DIR: '/no/such/folder' }, 'ROUTES_DIR takes the path of a folder, but got "/no/such/folder"'],
     [{ HOST: '203.0.113.1' }, 'HOST is no address of this machine: listen EADDRNOTAVAIL: address not available 203.0.113.1'],
     [{ PORT: takenPort }, `PORT ${takenPort} is taken on 127.0.0.1: stop what listens there, or set another PORT`]
@@ -74,11 +76,11 @@ t.test('fanfare serve takes a flag for each setting, and refuses unknown ones', 
   t.match((await runToEnd(t, {}, ['dist/src/cli/main.js', '--help'])).output, /serve[\s\S]*connect/)
 })
 
-t.test('reads a .env file, which the environment overrides', async (t) => {
+t.test('reads a .env file, which the environment overrides, but not with nothing', async (t) => {
   const folder = mkdtempSync(join(tmpdir(), 'fanfare-'))
   writeFileSync(join(folder, '.env'), 'MAX_MESSAGE_BYTES=none\nPORT=1\n')
   const port = String(await freePort())
-  const { code, output } = await runToEnd(t, { PORT: port }, [join(process.cwd(), 'dist/src/cli/main.js'), 'serve'], folder)
+  const { code, output } = await runToEnd(t, { PORT: port, MAX_MESSAGE_BYTES: '' }, [join(process.cwd(), 'dist/src/cli/main.js'), 'serve'], folder)
   t.same([code, output.trim()], [1, 'MAX_MESSAGE_BYTES takes a whole number of bytes, 1 or more, but got "none"'])
 })
 

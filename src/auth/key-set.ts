@@ -18,13 +18,16 @@ type KeyFinder = ReturnType<typeof createLocalJWKSet>
  */
 export class KeySet {
   readonly #url: string
+  readonly #onTrouble: (reason: string) => void
   readonly #fetches = new Bucket(FETCHES_PER_SECOND, FETCHES_AT_ONCE)
   #find: KeyFinder | undefined
   #fetchedAt = -Infinity
   #fetching: Promise<void> | undefined
 
-  constructor (url: string) {
+  /** @param onTrouble gets why the keys could not be fetched */
+  constructor (url: string, onTrouble: (reason: string) => void = () => {}) {
     this.#url = url
+    this.#onTrouble = onTrouble
   }
 
   /** Finds the key of a token by its `kid`, `alg` and type; throws FANFARE_KEYS_UNAVAILABLE, or jose's errors if there is none. */
@@ -54,10 +57,23 @@ export class KeySet {
     this.#fetchedAt = performance.now()
     try {
       const response = await fetch(this.#url, { redirect: 'error', signal: AbortSignal.timeout(FETCH_TIMEOUT_MS), headers: { accept: 'application/json' } })
-      if (!response.ok || Number(response.headers.get('content-length')) > MAX_BYTES) throw new Error(`HTTP ${response.status}`)
-      this.#find = createLocalJWKSet(await response.json() as JSONWebKeySet)
-    } catch {
+      if (!response.ok) throw new Error(`HTTP ${response.status}`)
+      this.#find = createLocalJWKSet(JSON.parse(await textOf(response)) as JSONWebKeySet)
+    } catch (error) {
+      const { cause, message } = error as Error
+      this.#onTrouble(cause instanceof Error ? cause.message : message)
       throw fanfareError('FANFARE_KEYS_UNAVAILABLE')
     }
   }
+}
+
+async function textOf ({ body }: Response): Promise<string> {
+  const pieces: Uint8Array[] = []
+  let size = 0
+  for await (const piece of body ?? []) {
+    size += piece.length
+    if (size > MAX_BYTES) throw new Error(`more than ${MAX_BYTES} bytes`)
+    pieces.push(piece)
+  }
+  return Buffer.concat(pieces).toString()
 }

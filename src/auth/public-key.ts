@@ -13,6 +13,8 @@ const MIN_RSA_BITS = 2048
  * @throws if it is none, or of a kind that tokens are not signed with
  */
 export function publicKeyIn (pem: string): { key: KeyObject, algorithms: string[] } {
+  // Of a private one Node would make the public one; whoever reads tokens should not have it.
+  if (pem.includes('PRIVATE KEY-----')) throw new Error('the key is private')
   const key = createPublicKey(pem)
   const { asymmetricKeyType, asymmetricKeyDetails } = key
   const curve = EC_ALGORITHMS[asymmetricKeyDetails?.namedCurve ?? '']

@@ -45,13 +45,14 @@ export class TokenVerifier {
   readonly #verifiers: readonly Verify[]
   readonly #verifyByKeySet: ((token: string) => Promise<object>) | undefined
 
-  constructor (settings: TokenSettings) {
+  /** @param onTrouble gets why the keys of the issuer could not be fetched */
+  constructor (settings: TokenSettings, onTrouble?: (reason: string) => void) {
     const { tokenHmacSecret, tokenHmacPreviousSecret, tokenPublicKey, tokenJwksUrl } = settings
     // One verifier for each key: none of them ever sees a secret and a public key, and so cannot take one for the other.
     const verifiers = [tokenHmacSecret, tokenHmacPreviousSecret].filter(Boolean).map((secret) => verifierFor(secret, HMAC_ALGORITHMS, settings))
     if (tokenPublicKey) verifiers.push(verifierFor(tokenPublicKey, publicKeyIn(tokenPublicKey).algorithms, settings))
     this.#verifiers = verifiers
-    if (tokenJwksUrl) this.#verifyByKeySet = verifierByKeySet(new KeySet(tokenJwksUrl), settings)
+    if (tokenJwksUrl) this.#verifyByKeySet = verifierByKeySet(new KeySet(tokenJwksUrl, onTrouble), settings)
   }
 
   /** Whether there is any key. Without one every token is refused. */

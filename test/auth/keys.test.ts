@@ -2,7 +2,7 @@ import { createHmac } from 'node:crypto'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { exportSPKI, generateKeyPair, SignJWT, type CryptoKey } from 'jose'
+import { exportPKCS8, exportSPKI, generateKeyPair, SignJWT, type CryptoKey } from 'jose'
 import t, { type Test } from 'tap'
 import { refusal, start } from '../helper.ts'
 import { bearer, encoded, SECRET, secondsFromNow, tokenOf } from '../tokens.ts'
@@ -96,7 +96,7 @@ t.test('a public key: PEM, PEM in one line, or the path of a file; anything else
     await takes(t, wsUrl, await signed('ES256', privateKey), tokenPublicKey.slice(0, 30))
   }
   writeFileSync(join(dir, 'no-key.pem'), 'nothing')
-  for (const tokenPublicKey of ['nonsense', join(dir, 'nowhere.pem'), join(dir, 'no-key.pem'), '-----BEGIN PUBLIC KEY-----\\nabc\\n-----END PUBLIC KEY-----']) {
+  for (const tokenPublicKey of ['nonsense', join(dir, 'nowhere.pem'), join(dir, 'no-key.pem'), '-----BEGIN PUBLIC KEY-----\\nabc\\n-----END PUBLIC KEY-----', await exportPKCS8(privateKey)]) {
     await t.rejects(start(t, { tokenPublicKey }), { message: /^tokenPublicKey takes a public key in PEM.*but got something else$/ }, 'and what it was is not said')
   }
 })

@@ -151,7 +151,7 @@ for (const secret of ['', SECRET]) {
     const { port, probe, errors } = await startProbed(t, {
       TOKEN_HMAC_SECRET: secret,
       API_KEY: KEY,
-      ALLOWED_ORIGINS: 'https://*.example.org,https://**.example.com,https://{a,b}*.example.net',
+      ALLOWED_ORIGINS: 'https://*.example.org,https://**.example.com,https://{a,b}*.example.net,https://*-*.*.example.org,http*://*.*.example.com',
       TRUST_PROXY: '127.0.0.1',
       CHANNELS_FILE: `${t.testdir({ 'rules.json': '[{"match":"chat:*"},{"match":"{news,sports}:**"},{"match":"a*b*c*d*"}]' })}/rules.json`
     })
