@@ -110,9 +110,11 @@ const centrifugeHttp: FastifyPluginAsyncTypebox<PluginSettings> = async (app, se
 
   function begin (request: FastifyRequest, reply: FastifyReply, speech: Speech, commands: unknown): void {
     const { type, opening, parts: { codec } } = speech
+    // The request has none any more once its stream has begun.
+    const { headers } = request
     const stream = app.beginStream(request, reply, type, opening)
     if (!stream) return
-    const session = sessionOn(stream, speech, { ...request.peer as Peer, protocol: codec.name }, request.headers)
+    const session = sessionOn(stream, speech, { ...request.peer as Peer, protocol: codec.name }, headers)
     session.receive({ data: Buffer.isBuffer(commands) ? commands : Buffer.alloc(0), binary: codec === protobuf })
   }
 

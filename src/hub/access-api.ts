@@ -6,7 +6,7 @@ import { matcherOf, type ChannelRules } from './channel-rules.ts'
 import { newId, type Connection, type Peer } from './connection.ts'
 import type { Caller, Hook, HookAnswers, HookContexts, HookName, Hooks, Rpc } from './hooks.ts'
 import { isRestricted, refusalBy, subscribeRefusal, type Action } from './permissions.ts'
-import { channelNameRefusal, publicationOf, valueOf, type Publication, type PublicationData } from './publication.ts'
+import { channelNameRefusal, mustBeJson, publicationOf, valueOf, type Publication, type PublicationData } from './publication.ts'
 import { hasOwnCode, type Refusal } from './refusal.ts'
 
 /** The channel of who names none. */
@@ -165,6 +165,8 @@ export class AccessApi extends ChannelApi {
     let known: Peer = { ...peer, id: peer.id ?? newId() }
     const identified = peer.user !== undefined
     await this.#ask('onConnect', { caller: callerOf(known), identified, channels, headers, ...says }, (context, answer) => {
+      mustBeJson(answer.info)
+      for (const { info, data } of answer.grants?.values() ?? []) mustBeJson([info, data])
       known = { ...known, ...answer }
       return { ...context, caller: callerOf(known), identified: known.user !== undefined }
     })

@@ -110,6 +110,8 @@ export abstract class ClientApi extends ComingApi {
       else this.hearPlaced(connection, channel, coming)
     }
     this.lifetimes.reset(connection)
+    // A hook may have ended it.
+    if (!connection.open) return
     this.heartbeat.add(connection)
     this.opened(connection, channels)
   }
@@ -143,7 +145,8 @@ export abstract class ClientApi extends ComingApi {
       throw error
     }
     this.hear(connection, channel, coming)
-    if (grant) this.lifetimes.reset(connection)
+    // What its token, or a hook, gave for the channel ends as well.
+    if (connection.peer.grants) this.lifetimes.reset(connection)
   }
 
   /** Takes note that a connection has a new right to hear a channel, if it still hears it. */

@@ -1,6 +1,6 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import type { Broker } from '../brokers/broker.ts'
-import { closeCodes, type Close } from '../close-codes.ts'
+import { closeCodes, endsRights, type Close } from '../close-codes.ts'
 import { fanfareError } from '../errors.ts'
 import { AccessApi } from './access-api.ts'
 import type { ChannelRules } from './channel-rules.ts'
@@ -8,7 +8,9 @@ import type { Channels } from './channels.ts'
 import { Cluster, type NodeFacts } from './cluster.ts'
 import type { Connection, Grant } from './connection.ts'
 import type { Hooks } from './hooks.ts'
-import { channelNameRefusal } from './publication.ts'
+import type { Inbox } from './inbox.ts'
+import { serverRefusal } from './permissions.ts'
+import { channelNameRefusal, mustBeJson } from './publication.ts'
 
 // To close one takes 30 us.
 const ACTS_IN_TURN = 100
@@ -47,7 +49,9 @@ export abstract class ClusterApi extends AccessApi {
     this.#name = name
     this.cluster = new Cluster(broker, () => this.#facts())
     this.cluster.answer('channels', (names?: string) => Object.fromEntries(this.here().channels.counts(names)))
-    this.#answer('disconnect', (connection, close: Close) => this.close(connection, close))
+    this.#answer('disconnect', (connection, close: Close) => this.close(connection, close), ({ code }, isMeant) => {
+      if (endsRights(code)) this.here().inbox.revoke(isMeant)
+    })
     this.#answer('refresh', (connection, renewal: Renewal) => this.renew(connection, renewal))
     this.#answer('subscribe', (connection, { channel, grant }: { channel: string, grant?: Grant }) => this.place(connection, channel, grant))
     this.#answer('unsubscribe', (connection, channel: string) => this.remove(connection, channel))
@@ -64,7 +68,7 @@ export abstract class ClusterApi extends AccessApi {
   protected abstract renew (connection: Connection, renewal: Renewal): void
 
   /** What there is on this node. */
-  protected abstract here (): { readonly connections: ReadonlyMap<string, Connection>, readonly channels: Channels }
+  protected abstract here (): { readonly connections: ReadonlyMap<string, Connection>, readonly channels: Channels, readonly inbox: Inbox }
 
   /**
    * The channels that somebody is in, on all nodes, and how many are in each.
@@ -109,19 +113,21 @@ export abstract class ClusterApi extends AccessApi {
    * @example await app.connections.refresh({ user: 'ada' }, { expiresAt: Date.now() + 3_600_000 })
    */
   async refresh (filter: ConnectionFilter, renewal: Renewal): Promise<number> {
+    mustBeJson(renewal.info)
     return this.#tell('refresh', filter, renewal)
   }
 
   /**
-   * Lets connections hear one more channel, on all nodes, whatever its rule says; throws like `refresh`, and
-   * FANFARE_BAD_CHANNEL.
+   * Lets connections hear one more channel, on all nodes, whatever its rule says, unless that is `none`; throws like `refresh`,
+   * FANFARE_BAD_CHANNEL and FANFARE_FORBIDDEN.
    *
    * @param grant what others may see of the user there, what the client is told with it, and when it ends; see `Grant`
    * @example await app.connections.addTo('orders:42', { user: 'ada' }, { expiresAt: Date.now() + 3_600_000 })
    */
   async addTo (channel: string, filter: ConnectionFilter, grant?: Omit<Grant, 'single' | 'byServer'>): Promise<number> {
-    const refusal = channelNameRefusal(channel)
+    const refusal = channelNameRefusal(channel) ?? serverRefusal(this.rules.of(channel).allow.subscribe, 'subscribe', channel)
     if (refusal) throw refusal
+    mustBeJson(grant)
     return this.#tell('subscribe', filter, { channel, grant })
   }
 
@@ -138,8 +144,9 @@ export abstract class ClusterApi extends AccessApi {
     return counts.reduce((sum, count) => sum + count, 0)
   }
 
-  #answer<What> (question: string, act: (connection: Connection, what: What) => Promise<void> | void): void {
+  #answer<What> (question: string, act: (connection: Connection, what: What) => Promise<void> | void, first?: (what: What, isMeant: (connection: Connection) => boolean) => void): void {
     this.cluster.answer(question, async ({ filter, what }: { filter: ConnectionFilter, what: What }) => {
+      first?.(what, (connection) => isMeant(connection, filter))
       const meant = this.#meant(filter)
       const done: (Promise<void> | void)[] = []
       for (const connection of meant) {
@@ -151,15 +158,10 @@ export abstract class ClusterApi extends AccessApi {
     })
   }
 
-  #meant ({ id, user, session, channel, except }: ConnectionFilter): Connection[] {
+  #meant (filter: ConnectionFilter): Connection[] {
     const { connections } = this.here()
-    const candidates = id === undefined ? Array.from(connections.values()) : [connections.get(id)]
-    return candidates.filter((connection) => connection !== undefined &&
-      (user === undefined || connection.peer.user === user) &&
-      (session === undefined || (connection.peer.session ?? connection.id) === session) &&
-      (channel === undefined || connection.isIn(channel)) &&
-      !except?.includes(connection.id)
-    ) as Connection[]
+    const candidates = filter.id === undefined ? Array.from(connections.values()) : [connections.get(filter.id)]
+    return candidates.filter((connection) => connection !== undefined && isMeant(connection, filter)) as Connection[]
   }
 
   #facts (): NodeFacts {
@@ -174,4 +176,12 @@ export abstract class ClusterApi extends AccessApi {
       uptime: Math.floor((performance.now() - this.#startedAt) / 1000)
     }
   }
+}
+
+function isMeant (connection: Connection, { id, user, session, channel, except }: ConnectionFilter): boolean {
+  return (id === undefined || connection.id === id) &&
+    (user === undefined || connection.peer.user === user) &&
+    (session === undefined || (connection.peer.session ?? connection.id) === session) &&
+    (channel === undefined || connection.isIn(channel)) &&
+    !except?.includes(connection.id)
 }

@@ -12,7 +12,7 @@ import type { Encoding } from './encoding.ts'
 import { FanOut } from './fan-out.ts'
 import { Heartbeat } from './heartbeat.ts'
 import { Hooks } from './hooks.ts'
-import { Inbox } from './inbox.ts'
+import { hasMuchWaiting, Inbox } from './inbox.ts'
 import { Lifetimes } from './lifetimes.ts'
 import { isBacklogged } from './limits.ts'
 import type { Hearing, Log, ManagerSettings } from './manager-settings.ts'
@@ -221,6 +221,7 @@ export class ConnectionManager extends ClientApi {
       connection.throttle?.flush()
       this.close(connection, closeCodes.restart)
     })
+    await this.inbox.settled(Math.min(this.#settings.hookTimeout, seconds * 0.3) * 1000)
     this.heartbeat.stop()
   }
 
@@ -232,7 +233,7 @@ export class ConnectionManager extends ClientApi {
   }
 
   protected override here (): ReturnType<ClusterApi['here']> {
-    return { connections: this.#connections, channels: this.table }
+    return { connections: this.#connections, channels: this.table, inbox: this.inbox }
   }
 
   // While we do not read from a connection, its answer cannot be seen. One that is held for its rate, or by a hook, is read from
@@ -240,6 +241,7 @@ export class ConnectionManager extends ClientApi {
   #silent (connection: Connection): void {
     const isFull = connection.heldForBacklog || isBacklogged(connection, this.#settings.maxBufferedBytes)
     const isHeld = connection.throttle?.busy || connection.turn !== undefined
+    if (!isFull && isHeld && hasMuchWaiting(connection)) return
     if (!isFull && isHeld && !connection.peeking) connection.peek()
     else this.close(connection, isFull ? closeCodes.slow : closeCodes.noPong)
   }

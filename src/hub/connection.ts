@@ -103,6 +103,8 @@ export class Connection {
   heldForBacklog = false
   /** Whether it is read from although it is held, and nothing has come since. */
   peeking = false
+  /** Channels that it was in when it left, where something that it had sent still waits: it may be published there. */
+  wasIn: readonly string[] | undefined
   #holds = 0
 
   constructor (transport: Transport, encoding: Encoding, peer: Peer) {
@@ -114,7 +116,7 @@ export class Connection {
 
   /** Whether it is in a channel, or about to be: what it begins with is still being read. */
   isIn (name: string): boolean {
-    if (this.joining?.has(name)) return true
+    if (this.joining?.has(name) || this.wasIn?.includes(name)) return true
     for (const channel of this.subscriptions.keys()) if (channel.name === name) return true
     return false
   }

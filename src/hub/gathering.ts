@@ -54,18 +54,13 @@ export class Gathering {
    */
   wait (receivers: number, then: () => void): void {
     const expectedMs = receivers * this.#writeMs
-    const patience = Math.min(expectedMs * SHARE, LONGEST_MS)
-    if (this.#shouldHold(expectedMs)) {
-      this.#hold(Math.min(expectedMs * HOLD, LONGEST_HOLD_MS), () => {
-        this.#until = performance.now() + patience
-        this.#turn(then)
-      })
-    } else if (patience < SHORTEST_MS) {
-      this.#end(then)
-    } else {
-      this.#until = performance.now() + patience
+    const gather = (): void => {
+      this.#until = performance.now() + Math.min(expectedMs * SHARE, LONGEST_MS)
       this.#turn(then)
     }
+    if (this.#shouldHold(expectedMs)) this.#hold(Math.min(expectedMs * HOLD, LONGEST_HOLD_MS), gather)
+    else if (expectedMs * SHARE < SHORTEST_MS) this.#end(then)
+    else gather()
   }
 
   #shouldHold (expectedMs: number): boolean {

@@ -1,3 +1,4 @@
+import { setTimeout as wait } from 'node:timers/promises'
 import { closeCodes, type Close } from '../close-codes.ts'
 import { fanfareError, type FanfareError } from '../errors.ts'
 import type { Asked } from './access-api.ts'
@@ -10,6 +11,8 @@ import { closeFor } from './refusal.ts'
 
 // Of those who have left: 20 MB or so. One read from a socket can hold 9,000 messages, and limits count only who is there.
 const MOST_LEFT = 50_000
+// Messages of one connection.
+const MUCH = 1000
 
 /** How much may be sent. */
 export interface InboxSettings {
@@ -39,6 +42,8 @@ export class Inbox {
   readonly #users: UserBuckets
   /** Who has left while something that it had sent still waited. */
   readonly #departed = new Set<Connection>()
+  /** Each ends when nothing waits behind what is handled for a connection. */
+  readonly #turns = new Set<Promise<void>>()
 
   constructor (settings: InboxSettings, parts: InboxParts) {
     this.#settings = settings
@@ -66,6 +71,7 @@ export class Inbox {
     const { peer: { user } } = connection
     if (user) this.#users.remove(user)
     if (leftBy(connection) === 0) return
+    connection.wasIn = connection.channels
     this.#departed.add(connection)
     let left = 0
     for (const departed of this.#departed) {
@@ -75,15 +81,25 @@ export class Inbox {
     }
     if (left <= MOST_LEFT) return
     this.#parts.log.info({ connection: connection.id, messages: leftBy(connection) }, 'what a connection had sent beyond its rate is dropped, as it has left')
-    this.#departed.delete(connection)
-    connection.throttle?.clear()
-    connection.turn?.splice(0)
+    this.#drop(connection)
+  }
+
+  /** Drops what those who have left had sent, as far as it still waits: those who are meant may publish no more. */
+  revoke (isMeant: (connection: Connection) => boolean): void {
+    for (const connection of this.#departed) if (isMeant(connection)) this.#drop(connection)
   }
 
   /** Handles at once what those who have left had sent: the node stops. */
   flush (): void {
     for (const { throttle } of this.#departed) throttle?.flush()
     this.#departed.clear()
+  }
+
+  /** Resolves when all is handled that takes time, and what waits behind it; after so many milliseconds in any case. */
+  async settled (milliseconds: number): Promise<void> {
+    const over = new AbortController()
+    await Promise.race([Promise.all(this.#turns), wait(milliseconds, undefined, { signal: over.signal }).catch(() => {})])
+    over.abort()
   }
 
   /**
@@ -129,7 +145,7 @@ export class Inbox {
 
   // While something is handled nothing more is read from its connection, and what was read already waits its turn.
   #inTurn (connection: Connection, act: Act): void {
-    if (connection.dismissed) return
+    if (mayNoMore(connection)) return
     if (connection.turn) {
       connection.turn.push(act)
       return
@@ -138,16 +154,14 @@ export class Inbox {
     if (!done) return
     connection.hold()
     connection.turn = []
-    done.then(() => this.#nextTurn(connection))
+    const turns = done.then(() => this.#nextTurn(connection)).finally(() => this.#turns.delete(turns))
+    this.#turns.add(turns)
   }
 
-  #nextTurn (connection: Connection): void {
-    for (let act; (act = connection.turn?.shift()) && !connection.dismissed;) {
+  #nextTurn (connection: Connection): Promise<void> | undefined {
+    for (let act; (act = connection.turn?.shift()) && !mayNoMore(connection);) {
       const done = act()
-      if (done) {
-        done.then(() => this.#nextTurn(connection))
-        return
-      }
+      if (done) return done.then(() => this.#nextTurn(connection))
     }
     connection.turn = undefined
     connection.release()
@@ -159,6 +173,13 @@ export class Inbox {
     this.#parts.order(channel, { kind, data, from: connection.id, by }, extras).then(() => then(), then)
   }
 
+  #drop (connection: Connection): void {
+    connection.dismissed = true
+    this.#departed.delete(connection)
+    connection.throttle?.clear()
+    connection.turn?.splice(0)
+  }
+
   #refuse (connection: Connection, channel: string, error: Error): void {
     // What waits behind it is not published: the client is told that this one was the last.
     connection.dismissed = true
@@ -166,6 +187,16 @@ export class Inbox {
     // Why the broker is away is not for clients to read.
     this.#parts.close(connection, (error as FanfareError).code === 'FANFARE_UNAVAILABLE' ? closeCodes.tryAgainLater : closeFor(error))
   }
+}
+
+// Who has left is not closed when its token ends.
+function mayNoMore ({ dismissed, open, peer: { expiresAt = Infinity } }: Connection): boolean {
+  return dismissed || (!open && expiresAt <= Date.now())
+}
+
+/** Whether so much waits for its turn that not even a sign of life is to be read for now: one read may bring 9,000 messages more. */
+export function hasMuchWaiting (connection: Connection): boolean {
+  return leftBy(connection) > MUCH
 }
 
 function leftBy ({ throttle, turn }: Connection): number {

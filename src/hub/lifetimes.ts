@@ -4,6 +4,7 @@ import type { Renewal } from './cluster-api.ts'
 import type { Connection } from './connection.ts'
 import { Expiry, type Deadline } from './expiry.ts'
 import type { Hooks } from './hooks.ts'
+import { mustBeJson } from './publication.ts'
 import { closeFor } from './refusal.ts'
 
 /** When the time of a connection ends, or what may let it go on is asked. */
@@ -102,6 +103,7 @@ export class Lifetimes {
     try {
       let renewal: Renewal = {}
       await this.#hooks.run('onRefresh', { caller: callerOn(connection), expiresAt: before }, (context, answer) => {
+        mustBeJson(answer.info)
         renewal = { ...renewal, ...answer }
         return context
       })

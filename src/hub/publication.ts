@@ -67,6 +67,11 @@ export function valueOf ({ kind, data }: Publication): unknown {
   return kind === 'text' ? data.toString() : JSON.parse(data.toString())
 }
 
+/** Sees that a value, if there is any, can be written as JSON; throws FANFARE_BAD_DATA. */
+export function mustBeJson (value: unknown): void {
+  if (value !== undefined) jsonOf(value)
+}
+
 function jsonOf (data: unknown): string {
   let text: string | undefined
   try {

@@ -62,8 +62,9 @@ export function releaseInflating (ws: WebSocket): void {
 export function giveUpInflating (ws: WebSocket): void {
   const inflater = inflaterOf(ws)
   if (!inflater) return
-  Object.assign(inflater, { decompress: refuse })
-  inflater.waiting?.(LOST)
+  const { waiting } = inflater
+  Object.assign(inflater, { decompress: refuse, waiting: undefined })
+  waiting?.(LOST)
 }
 
 function refuse (_data: Buffer, _final: boolean, callback: Callback): void {

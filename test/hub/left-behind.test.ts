@@ -2,7 +2,7 @@ import { constants, deflateRawSync } from 'node:zlib'
 import t from 'tap'
 import { connect, start, until } from '../helper.ts'
 import { openRaw, frame } from '../raw-websocket.ts'
-import { as, startSecure } from '../tokens.ts'
+import { as, secondsFromNow, startSecure } from '../tokens.ts'
 
 const PIECE = 65_536
 const OFFER = ['Sec-WebSocket-Extensions: permessage-deflate']
@@ -77,6 +77,52 @@ t.test('USER_MESSAGE_RATE goes on where a user comes back: it began anew with ea
   const { offset } = await app.connections.position('broadcast')
   const allowed = 5 + 5 * (performance.now() - from) / 1000 + 1
   t.ok(offset <= allowed, `${offset} of 50 were published, ${allowed.toFixed(0)} may be`)
+})
+
+t.test('what somebody with a token had sent before leaving was lost, as nobody but subscribers may publish: it follows at the rate', async (t) => {
+  const { app, wsUrl } = await startSecure(t, { messageRate: 20 })
+  const client = await connect(t, wsUrl, await as('ada'))
+  for (let number = 0; number < 40; number++) client.ws.send('x')
+  client.ws.close()
+  await client.closed()
+  await until(async () => (await app.connections.position('broadcast')).offset === 40)
+})
+
+t.test('what somebody had sent before leaving was published for hours, whoever was logged out or expired', async (t) => {
+  const { app, wsUrl } = await startSecure(t, { messageRate: 5 })
+  const offset = async (): Promise<number> => (await app.connections.position('broadcast')).offset
+  const leaving = [await connect(t, wsUrl, await as('ada')), await connect(t, wsUrl, await as('bob', { exp: secondsFromNow(2) }))]
+  for (const { ws } of leaving) for (let number = 0; number < 100; number++) ws.send('x')
+  for (const client of leaving) {
+    client.ws.close()
+    await client.closed()
+  }
+  await until(async () => app.connections.count === 0 && await offset() > 10)
+  await app.connections.disconnect({ user: 'ada' })
+  // As many as both would have had published meanwhile.
+  const other = await connect(t, wsUrl, await as('eve'))
+  for (let number = 0; number < 25; number++) other.ws.send(`eve ${number}`)
+  await until(() => other.texts.includes('eve 24'))
+  t.strictSame(other.texts.slice(-5), [20, 21, 22, 23, 24].map((number) => `eve ${number}`), 'nothing of the others any more')
+})
+
+t.test('what waited behind a hook was lost when the node stopped: it is handled before', async (t) => {
+  const { app, wsUrl } = await start(t)
+  const begun: string[] = []
+  const done: string[] = []
+  app.connections.addHook('onPublish', async ({ data }) => {
+    begun.push(String(data))
+    await new Promise((resolve) => { setTimeout(resolve, 100) })
+    done.push(String(data))
+  })
+  const sender = await openRaw(t, Number(new URL(wsUrl).port))
+  sender.socket.write(Buffer.concat(['a', 'b', 'c'].map((text) => frame({ opcode: 1, payload: Buffer.from(text) }))))
+  await until(() => begun.length > 0)
+  const closed = app.close()
+  await until(() => sender.frames.some(({ opcode }) => opcode === 8))
+  sender.socket.destroy()
+  await closed
+  t.strictSame(done, ['a', 'b', 'c'])
 })
 
 t.test('a peer that freezes while what it sent waits for the rate is gone within two intervals: it stayed for hours', async (t) => {

@@ -45,6 +45,32 @@ t.test('what the server gives is no token: rules that want one refuse, and what 
   t.match(await client.ask({ subscribe: { channel: 'named' } }), { subscribe: {} })
 })
 
+t.test('a right that ends was for ever once its channel had been left and subscribed to again', async (t) => {
+  const { app, wsUrl } = await startSecure(t)
+  app.connections.addHook('onConnect', () => ({ grants: new Map([['$room', { expiresAt: Date.now() + 2000 }]]) }))
+  const client = await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada' }) })
+  await client.ask({ unsubscribe: { channel: '$room' } })
+  t.match(await client.ask({ subscribe: { channel: '$room' } }), { subscribe: {} })
+  t.match(await client.isTold('unsubscribe'), { channel: '$room', unsubscribe: { code: 2501 } })
+})
+
+t.test('what no rule lets anybody hear is not given by the server either', async (t) => {
+  const { app, url, wsUrl } = await startSecure(t, { apiKey: KEY, channels: [{ match: 'vault:*', allow: { subscribe: 'none' } }] })
+  await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada' }) })
+  t.match(await apiOf(url)('subscribe', { user: 'ada', channel: 'vault:1' }), { error: { code: 103 } })
+  await t.rejects(app.connections.addTo('vault:1', { user: 'ada' }), { code: 'FANFARE_FORBIDDEN' })
+})
+
+t.test('what a hook says of a user and JSON cannot hold ended the process with the next publication: it is refused', async (t) => {
+  const { app, wsUrl } = await startSecure(t)
+  app.connections.addHook('onConnect', ({ caller }) => caller.user === 'ada' ? { info: { id: 42n } } : undefined)
+  const bob = await greet(t, wsUrl, { token: await tokenOf({ sub: 'bob' }) })
+  t.match((await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada' }) })).greeting, { error: { code: 107 } })
+  await t.rejects(app.connections.refresh({ user: 'bob' }, { info: 42n }), { code: 'FANFARE_BAD_DATA' })
+  await t.rejects(app.connections.addTo('a', { user: 'bob' }, { info: 42n }), { code: 'FANFARE_BAD_DATA' })
+  t.match(await bob.ask({ subscribe: { channel: 'b' } }), { subscribe: {} })
+})
+
 t.test('the server API finds who sends over HTTP by its session; it answered, and did nothing', async (t) => {
   const { app, url } = await start(t, { apiKey: KEY }, { forceCloseConnections: true })
   const api = apiOf(url)

@@ -172,6 +172,17 @@ t.test('the end of a stream says why, in the words of the protocol', async (t) =
   await until(() => app.connections.count === 0)
 })
 
+t.test('hooks see the headers of the request that begins a stream; they saw none', async (t) => {
+  const { app, url } = await start(t, {}, SERVER)
+  const seen: unknown[] = []
+  app.connections.addHook('onConnect', ({ headers }) => { seen.push(headers['x-key']) })
+  const stream = await Lines.open(t, url, [{ id: 1, connect: {} }], { 'x-key': 'right' })
+  t.ok(await stream.connected())
+  t.strictSame(seen, ['right'])
+  stream.leave()
+  await until(() => app.connections.count === 0)
+})
+
 t.test('MAX_MESSAGE_BYTES, MESSAGE_RATE and limits of connections hold for streams, too', async (t) => {
   const { app, url } = await start(t, { maxMessageBytes: 2000, messageRate: 20, maxBufferedBytes: 65_536, maxConnections: 2 }, SERVER)
   const tooLong = { id: 2, publish: { channel: 'a', data: 'x'.repeat(2000) } }
