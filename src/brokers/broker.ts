@@ -34,8 +34,6 @@ export interface History {
   readonly position: Position
   /** Whether `since` is of this channel, and what came right after it is still there. With `limit` 0 only the first is looked at. */
   readonly continuous: boolean
-  /** How often it turned out that publications of earlier epochs are lost to all, also to who could go on since then; where that can be. */
-  readonly losses?: number | undefined
 }
 
 /** One who is in a channel. */

@@ -22,7 +22,6 @@ export class Feed {
   readonly #read: (query: HistoryQuery) => Promise<History>
   readonly #listener: BrokerListener
   #position: Position | undefined
-  #losses: number | undefined
   #waiting: Heard[] = []
   #fetching: Promise<void> | undefined
   #sure = false
@@ -102,10 +101,8 @@ export class Feed {
   }
 
   // Whether the feed is now where the channel stood.
-  #catchUp ({ publications, position, continuous, losses }: History): boolean {
-    const isWhole = continuous && (this.#losses ?? losses) === losses
-    this.#losses = losses
-    if (!isWhole) {
+  #catchUp ({ publications, position, continuous }: History): boolean {
+    if (!continuous) {
       this.#position = position
       this.#listener.lost(this.#channel, position)
     } else {

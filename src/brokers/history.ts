@@ -18,8 +18,6 @@ export interface Stream {
    * with its data, or another takes its place, what it has of an epoch is what that epoch began with.
    */
   readonly earlier?: readonly Position[]
-  /** How often it turned out that publications of earlier epochs are lost. */
-  readonly losses?: number
 }
 
 /** Answers a query of a channel's history. */
@@ -27,7 +25,7 @@ export function historyOf (stream: Stream, query: HistoryQuery): History {
   const { since, limit, reverse = false } = query
   const from = since === undefined ? undefined : offsetOf(stream, since)
   const continuous = since === undefined || (from !== undefined && (limit === 0 || reverse || reaches(stream, from)))
-  return { publications: select(stream, query, from), position: stream.position, continuous, losses: stream.losses }
+  return { publications: select(stream, query, from), position: stream.position, continuous }
 }
 
 function select ({ publications, position: { offset } }: Stream, { last, limit, reverse, maxBytes = Infinity }: HistoryQuery, from: number | undefined): Publication[] {

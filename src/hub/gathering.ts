@@ -9,8 +9,8 @@ const WRITE_MS = 0.0025
 const MEASURED_WRITES = 64
 const WEIGHT = 0.1
 
-// Where the flush before took at least this long, less than this share of that has passed since, and the next one will be as
-// long, a lone publication is held back for the next one: so many times as long as its flush at most, and no longer than the longest.
+// Where the flush before took at least this long, the coming one will as well, and less than this share of that has passed in
+// between, a lone publication is held back for another: so many times as long as its flush at most, and no longer than the longest.
 const LONG_MS = 1
 const LITTLE_LEFT = 2 / 3
 const HOLD = 2

@@ -52,11 +52,13 @@ t.test('who had not heard yet what a failover lost was never told of it', async 
   await untilPublished(behind, 'new', performance.now())
   await until(() => behind.texts('x').includes('new'))
   t.same(behind.lost, [])
+  const later = behind.heard.get('x')?.at(-1)?.position
   goOver(other)
   await until(() => ahead.lost.length > 0)
   await until(() => behind.lost.length > 0)
   t.same([ahead.lost, behind.lost], [['x'], ['x']])
   t.equal((await behind.broker.history('x', { since: first?.position, limit: 10 })).continuous, false, 'nor does it look recovered to who comes back')
+  t.equal((await behind.broker.history('x', { since: later, limit: 10 })).continuous, false, 'nor to who had gone on, and left before it was known')
   await ahead.publish('x', 'on')
   await until(() => behind.texts('x').includes('on') && ahead.texts('x').includes('on'))
   t.equal(behind.lost.length, 1)
@@ -74,6 +76,22 @@ t.test('the same where only the node that has published it knows of it, which he
   await untilPublished(publisher, 'new', performance.now())
   await until(() => behind.lost.length > 0)
   t.same(behind.lost, ['x'])
+})
+
+t.test('a server that comes back twice with the same old state: what was lost in between looked recovered', async (t) => {
+  const { redis, node, other } = await setUp(t)
+  const first = await node.publish('x', 'kept')
+  redis.cli('save')
+  for (const text of ['lost', 'lost as well']) {
+    await untilPublished(node, text, performance.now())
+    await until(() => node.texts('x').at(-1) === text)
+    const { length: before } = node.lost
+    await redis.kill()
+    await redis.restart()
+    await untilPublished(other, 'new', performance.now())
+    await until(() => node.lost.length > before)
+  }
+  t.equal((await other.broker.history('x', { since: first, limit: 10 })).continuous, false)
 })
 
 t.test('nobody can say that something is lost by naming a position', async (t) => {

@@ -1,7 +1,7 @@
 -- What all scripts of a channel begin with. KEYS[1] is its meta hash, KEYS[2] its stream.
 --   e: epoch   o: offset of the last publication   r: replication id of the server that wrote this
 --   l: earlier epochs and the offsets up to which they are still true, the latest first: "e1:90,e0:70"
---   s: how many publications the channel keeps   x: how often it turned out that publications of an earlier epoch are lost
+--   s: how many publications the channel keeps
 -- An entry of the stream holds the publications of one call; its id is the offset of the last of them.
 
 -- Where the channel stands. A server that has been restarted, or has taken the place of another, has a replication id of

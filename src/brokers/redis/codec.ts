@@ -44,10 +44,10 @@ export function decodeHeard (message: Buffer): Heard {
 }
 
 /** What history.lua returns. */
-export type HistoryReply = [epoch: Buffer, offset: number, earlier: Buffer, size: number, entries: [id: Buffer, fields: Buffer[]][], losses: number]
+export type HistoryReply = [epoch: Buffer, offset: number, earlier: Buffer, size: number, entries: [id: Buffer, fields: Buffer[]][]]
 
 /** Reads what history.lua returns; the publications are in order of their offsets afterwards, also if they were asked for in reverse. */
-export function decodeHistory ([epochBytes, offset, earlier, size, entries, losses]: HistoryReply, reverse: boolean): Stream {
+export function decodeHistory ([epochBytes, offset, earlier, size, entries]: HistoryReply, reverse: boolean): Stream {
   const epoch = epochBytes.toString()
   const publications: Publication[] = []
   for (const [id, fields] of reverse ? entries.reverse() : entries) {
@@ -58,5 +58,5 @@ export function decodeHistory ([epochBytes, offset, earlier, size, entries, loss
       if (first + index > offset - size) publications.push(decodePublication(fields[2 * index + 1] as Buffer, { epoch, offset: first + index }))
     }
   }
-  return { position: { epoch, offset }, publications, losses, earlier: earlier.length > 0 ? earlier.toString().split(',').map(positionOf) : [] }
+  return { position: { epoch, offset }, publications, earlier: earlier.length > 0 ? earlier.toString().split(',').map(positionOf) : [] }
 }

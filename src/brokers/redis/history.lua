@@ -2,30 +2,27 @@
 -- ARGV: new epoch, seconds to keep the position for, offset to begin after (with "reverse": before) or "",
 --   how many at most (0: none, -1: all), "reverse" or "", only the last so many or "", how many bytes at most, epoch of the
 --   offset if a node has been told of it by Redis itself or "", command to publish with, channel to publish to
--- Returns epoch, offset, earlier epochs, how many publications the channel keeps, entries, how often it turned out that
--- publications are lost. At the edges the entries may hold more than was asked for: an entry has several publications.
+-- Returns epoch, offset, earlier epochs, how many publications the channel keeps, entries. At the edges
+-- the entries may hold more than was asked for: an entry has several publications.
 local epoch, offset, earlier = open(ARGV[1])
 -- Channels that nothing was ever published to are made up easily.
 keep(KEYS[1], offset == 0 and math.min(600, tonumber(ARGV[2])) or tonumber(ARGV[2]))
--- Who knows of more of an earlier epoch than has survived shows that the rest is lost: nobody can go on from that epoch, or from
--- one before it. All nodes are told to look.
+-- Who knows more of an earlier epoch than has survived, or an epoch of which nothing has, shows that more is lost than was known: from
+-- here on it is another epoch, and nobody can go on from those before it. All nodes are told to look.
 if ARGV[8] ~= '' and ARGV[8] ~= epoch then
-  local kept = {}
+  local isLost = earlier ~= ''
   for known, held in string.gmatch(earlier, '([^,]+):(%d+)') do
-    if known == ARGV[8] and tonumber(held) < tonumber(ARGV[3]) then
-      earlier = table.concat(kept, ',')
-      redis.call('HSET', KEYS[1], 'l', earlier)
-      redis.call('HINCRBY', KEYS[1], 'x', 1)
-      redis.call(ARGV[9], ARGV[10], ':0\n')
-      break
-    end
-    kept[#kept + 1] = known .. ':' .. held
+    if known == ARGV[8] then isLost = tonumber(held) < tonumber(ARGV[3]) end
+  end
+  if isLost then
+    epoch, earlier = ARGV[1], ''
+    redis.call('HSET', KEYS[1], 'e', epoch, 'l', earlier)
+    redis.call(ARGV[9], ARGV[10], ':0\n')
   end
 end
 local since, limit, reverse = tonumber(ARGV[3]), tonumber(ARGV[4]), ARGV[5] == 'reverse'
 local entries, most, last = {}, tonumber(ARGV[7]), tonumber(ARGV[6])
-local known = redis.call('HMGET', KEYS[1], 's', 'x')
-local size = tonumber(known[1] or '0')
+local size = tonumber(redis.call('HGET', KEYS[1], 's') or '0')
 -- The oldest entry may hold more than the channel keeps.
 if not reverse then since = math.max(since or 0, offset - math.min(last or size, size)) end
 if limit ~= 0 and reverse then
@@ -55,4 +52,4 @@ elseif limit ~= 0 then
     end
   until done or #found < 4
 end
-return {epoch, offset, earlier, size, entries, tonumber(known[2] or '0')}
+return {epoch, offset, earlier, size, entries}
