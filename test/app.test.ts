@@ -20,9 +20,11 @@ t.test('registers in an app with routes of its own, which publish', async (t) =>
 })
 
 t.test('injectWS is enough to test with: text, binary, echo, large, pings, disconnect', async (t) => {
-  const app = await build(t, { pingInterval: 0.1, pongTimeout: 0.1 })
+  // On a busy machine a shorter time for answers would end the connection before anything is looked at.
+  const app = await build(t, { pingInterval: 0.1, pongTimeout: 10 })
   await app.ready()
   const ws = await app.injectWS('/ws')
+  const pinged = new Promise((resolve) => ws.once('ping', resolve))
   const heard: unknown[] = []
   const texts = ['hi', 'x'.repeat(200), 'y'.repeat(65_600)]
   const all = new Promise<void>((resolve) => ws.on('message', (data: Buffer, binary: boolean) => {
@@ -36,7 +38,7 @@ t.test('injectWS is enough to test with: text, binary, echo, large, pings, disco
   t.same(heard, [...texts, Buffer.from([1, 2])])
   // Nothing else keeps the process: there is no socket, and the heartbeat does not.
   const loop = setInterval(() => {}, 1000)
-  await new Promise((resolve) => ws.once('ping', resolve))
+  await pinged
   clearInterval(loop)
   const closed = new Promise((resolve) => ws.once('close', (code: number) => resolve(code)))
   t.equal(await app.connections.disconnect({ channel: 'broadcast' }), 1)
