@@ -9,6 +9,7 @@ import { publicKeyIn } from './auth/public-key.ts'
 import { isRedisUrl } from './brokers/redis-url.ts'
 import { areForwardable, callbackEvents, isBaseUrl, isSecret } from './callbacks/settings.ts'
 import { SettingError } from './errors.ts'
+import { isHttpUrl } from './http-url.ts'
 
 const seconds = (description: string, standard: number) =>
   Type.Number({ description, unit: 'seconds', default: standard, exclusiveMinimum: 0, maximum: 86_400, takes: 'a number of seconds above 0 and at most 86400' })
@@ -140,7 +141,7 @@ function validate (schema: TObject, given: Record<string, unknown>, nameOf: (nam
   }
   if (Array.isArray(values.allowedOrigins) && !values.allowedOrigins.every(isOriginPattern)) refuse('allowedOrigins')
   if (typeof values.routesDir === 'string' && !statSync(values.routesDir, { throwIfNoEntry: false })?.isDirectory()) refuse('routesDir')
-  if (typeof values.tokenJwksUrl === 'string' && !isKeysUrl(values.tokenJwksUrl)) refuse('tokenJwksUrl')
+  if (typeof values.tokenJwksUrl === 'string' && !isHttpUrl(values.tokenJwksUrl)) refuse('tokenJwksUrl')
   if (typeof values.tokenPublicKey === 'string') values.tokenPublicKey = pemOf(values.tokenPublicKey) ?? refuse('tokenPublicKey')
   if (typeof values.redisUrl === 'string' && !isRedisUrl(values.redisUrl)) refuse('redisUrl')
   if (typeof values.callbackUrl === 'string' && !isBaseUrl(values.callbackUrl)) refuse('callbackUrl')
@@ -156,12 +157,6 @@ function validate (schema: TObject, given: Record<string, unknown>, nameOf: (nam
     if (name === undefined) throw error
     return refuse(name)
   }
-}
-
-// Requests to a URL that names a user are refused by `fetch`.
-function isKeysUrl (text: string): boolean {
-  const url = URL.parse(text)
-  return url !== null && /^https?:$/.test(url.protocol) && !url.username && !url.password
 }
 
 // In PEM as it is, with the new lines that a variable may not have, or in a file.

@@ -42,11 +42,12 @@ async function prepareAll (wanted, say) {
 export async function measure (scenarios, wanted, rounds, say) {
   const found = await prepareAll(wanted, say)
   const roundsOf = (/** @type {import('./scenarios.js').Case} */ what) => what.once ? 1 : rounds ?? what.rounds ?? ROUNDS
+  const peersOf = (/** @type {import('./scenarios.js').Case} */ what) => wanted
+    .filter(({ name }) => found[name].notRun === undefined && (what.peers?.includes(name) ?? true))
+    .filter(({ cases }) => cases?.includes(what.name) ?? true)
   const plan = scenarios.flatMap((cases) => Array.from({ length: Math.max(...cases.map(roundsOf)) }, (_, index) => index + 1)
-    .flatMap((round) => cases.filter((what) => round <= roundsOf(what)).flatMap((what) => wanted
-      .filter(({ name }) => found[name].notRun === undefined && (what.peers?.includes(name) ?? true))
-      .filter(({ cases }) => cases?.includes(what.name) ?? true)
-      .map((peer) => ({ what, round, peer })))))
+    .flatMap((round) => cases.filter((what) => round <= roundsOf(what))
+      .flatMap((what) => peersOf(what).map((peer) => ({ what, round, peer })))))
   /** @type {Run[]} */
   const runs = []
   for (const { what, round, peer } of plan) {

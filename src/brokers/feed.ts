@@ -39,7 +39,7 @@ export class Feed {
 
   /** Whether it has handed on all that it knows of. */
   get live (): boolean {
-    return this.#sure && this.#fetching === undefined
+    return this.#sure && !this.fetching
   }
 
   /** Whether it reads the history now. */

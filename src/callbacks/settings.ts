@@ -1,4 +1,5 @@
 import { validateHeaderName } from 'node:http'
+import { isHttpUrl } from '../http-url.ts'
 
 /** What a back end may decide: each is a request of its own. */
 export const decisions = ['connect', 'refresh', 'subscribe', 'publish', 'rpc'] as const
@@ -15,8 +16,7 @@ const OWN_HEADERS = /^(host|accept|connection|expect|keep-alive|te|trailer|trans
 
 /** Whether names of events can be added to a URL. */
 export function isBaseUrl (text: string): boolean {
-  const url = URL.parse(text)
-  return url !== null && /^https?:$/.test(url.protocol) && !url.username && !url.password && !/[?#]/.test(text)
+  return isHttpUrl(text) && !/[?#]/.test(text)
 }
 
 /** Whether a text is a secret as Standard Webhooks has them. */

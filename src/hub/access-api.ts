@@ -166,7 +166,7 @@ export class AccessApi extends ChannelApi {
     const identified = peer.user !== undefined
     await this.#ask('onConnect', { caller: callerOf(known), identified, channels, headers, ...says }, (context, answer) => {
       mustBeJson(answer.info)
-      for (const { info, data } of answer.grants?.values() ?? []) mustBeJson([info, data])
+      for (const grant of answer.grants?.values() ?? []) mustBeJson(grant)
       known = { ...known, ...answer }
       return { ...context, caller: callerOf(known), identified: known.user !== undefined }
     })

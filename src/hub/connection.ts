@@ -114,7 +114,7 @@ export class Connection {
     this.peer = peer
   }
 
-  /** Whether it is in a channel, or about to be: what it begins with is still being read. */
+  /** Whether it is in a channel, about to be (what it begins with is still being read), or was when it left. */
   isIn (name: string): boolean {
     if (this.joining?.has(name) || this.wasIn?.includes(name)) return true
     for (const channel of this.subscriptions.keys()) if (channel.name === name) return true
