@@ -18,6 +18,7 @@ export const errorTable = {
   FANFARE_BAD_UPGRADE: [400, 'A WebSocket opens with a GET request of HTTP/1.1; got %s'],
   FANFARE_BAD_SETTING: [500, '%s %s'],
   FANFARE_BAD_HOOK: [500, 'There is no hook %s; there are %s, each with a function'],
+  FANFARE_NO_RULE: [500, 'There is no channel rule %s: give it in the option `channels`, or in CHANNELS_FILE'],
   FANFARE_TOKEN_MISSING: [401, 'A token is needed: as Authorization: Bearer, as subprotocol fanfare.token.TOKEN, as cookie, or as ?token=TOKEN'],
   FANFARE_TOKEN_EXPIRED: [401, 'The token has expired; get a new one'],
   FANFARE_TOKEN_INVALID: [401, 'The token is refused: %s'],

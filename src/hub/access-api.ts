@@ -2,7 +2,7 @@ import type { Static, TSchema } from 'typebox'
 import type { Broker } from '../brokers/broker.ts'
 import { fanfareError } from '../errors.ts'
 import { ChannelApi, type PublishExtras } from './channel-api.ts'
-import { matcherOf, type ChannelRules } from './channel-rules.ts'
+import type { ChannelRules } from './channel-rules.ts'
 import { newId, type Connection, type Peer } from './connection.ts'
 import type { Caller, Hook, HookAnswers, HookContexts, HookName, Hooks, Rpc } from './hooks.ts'
 import { isRestricted, refusalBy, subscribeRefusal, type Action } from './permissions.ts'
@@ -71,16 +71,18 @@ export class AccessApi extends ChannelApi {
   /**
    * Adds a hook `onPublish` for the channels of one rule: `data` is what the rule's schema describes, and has its type.
    *
-   * @param rule as it is in the option `channels`; its schema has been satisfied before the hook is called
+   * @param rule as it is in the option `channels`; its schema has been satisfied before the hook is called. Channels that a rule
+   * before it matches are not its own
+   * @throws {FanfareError} FANFARE_NO_RULE
    * @example
    * const orders = { match: 'orders:*', schema: Type.Object({ state: Type.String() }) }
    * await app.register(fanfare, { channels: [orders] })
    * app.connections.onPublish(orders, ({ data }) => { app.log.info(data.state) })
    */
   onPublish<Schema extends TSchema>(rule: { readonly match: string, readonly schema: Schema }, hook: (context: TypedPublish<Static<Schema>>) => HookAnswers['onPublish'] | void | Promise<HookAnswers['onPublish'] | void>): this {
-    const matches = matcherOf(rule.match)
+    if (!this.rules.has(rule.match)) throw fanfareError('FANFARE_NO_RULE', rule.match)
     return this.addHook('onPublish', (context) => {
-      if (!matches(context.channel)) return
+      if (this.rules.of(context.channel).match !== rule.match) return
       const { data } = context
       return hook({ ...context, data: (typeof data === 'string' ? JSON.parse(data) : data) as Static<Schema> })
     })
@@ -205,6 +207,7 @@ export class AccessApi extends ChannelApi {
     const given = valueOf(publication) as PublicationData
     const { data, skipHistory } = await this.#ask('onPublish', { caller: callerOn(connection), channel, data: given }, (context, answer) => {
       const { data = context.data, skipHistory = context.skipHistory } = answer
+      if (data !== context.data) this.mustTake(channel, publicationOf(data))
       return { ...context, data, skipHistory }
     })
     return { publication: data === given ? publication : publicationOf(data), extras: skipHistory ? { skipHistory } : undefined }

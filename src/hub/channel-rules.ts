@@ -27,10 +27,12 @@ export interface ChannelBehaviour {
    * @returns what is wrong with it, in a sentence, if so
    */
   readonly refuse?: ((publication: Publication) => string | undefined) | undefined
+  /** The rule that says so; none where no rule matches. */
+  readonly match?: string
 }
 
 /** How the channels behave whose name matches; what is left out is as for all others. */
-export interface ChannelRule extends Partial<Omit<ChannelBehaviour, 'allow'>> {
+export interface ChannelRule extends Partial<Omit<ChannelBehaviour, 'allow' | 'match'>> {
   readonly allow?: Partial<Permissions> | undefined
   /** A name or a glob: `orders`, `chat:*`, `{news,sports}/**`. */
   readonly match: string
@@ -65,8 +67,13 @@ export class ChannelRules {
     this.#standard = standard
     this.#rules = rules.map(({ match, allow, ...rule }) => ({
       matches: matcherOf(match),
-      behaviour: { ...standard, ...rule, allow: { ...standard.allow, ...allow } }
+      behaviour: { ...standard, ...rule, match, allow: { ...standard.allow, ...allow } }
     }))
+  }
+
+  /** Whether there is such a rule. */
+  has (match: string): boolean {
+    return this.#rules.some(({ behaviour }) => behaviour.match === match)
   }
 
   of (channel: string): ChannelBehaviour {
