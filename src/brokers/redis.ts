@@ -9,8 +9,9 @@ import { decodeHeard } from './redis/codec.ts'
 import { Hearing } from './redis/hearing.ts'
 import { Keys } from './redis/keys.ts'
 import { RedisLink } from './redis/link.ts'
-import { Outbox } from './redis/outbox.ts'
+import { Outbox, type SendBatch } from './redis/outbox.ts'
 import { within } from './redis/within.ts'
+import { Writes } from './redis/writes.ts'
 import { parseRedisUrl, type RedisPlace } from './redis-url.ts'
 
 // A channel that nobody is in any more is heard a little longer, as clients that were cut come back.
@@ -40,6 +41,7 @@ export class RedisBroker implements Broker {
   readonly #place: RedisPlace
   readonly #feeds = new Map<string, Followed>()
   readonly #outbox: Outbox
+  readonly #writes: Writes
   /** Where the last look at quiet channels ended. */
   #looking: IterableIterator<Followed> | undefined
   #listener!: BrokerListener
@@ -57,12 +59,15 @@ export class RedisBroker implements Broker {
     this.#availability = new Availability(log)
     // Of two calls to a cluster the first may be sent on to another server, and come second.
     const underWay = this.#place.kind === 'cluster' ? 1 : CALLS_UNDER_WAY
-    this.#outbox = new Outbox((channel, batch, timeoutMs) => this.#calls.publish(channel, batch, timeoutMs), underWay)
+    this.#outbox = new Outbox((channel, batch, timeoutMs) => this.#publish(channel, batch, timeoutMs), underWay)
+    this.#writes = new Writes((channel) => this.#link.attempt(this.#keys.attempt(channel)), log)
   }
 
   get trouble (): string | undefined {
     const { reason } = this.#availability
-    return reason === undefined ? undefined : `Redis is away: ${reason}`
+    if (reason !== undefined) return `Redis is away: ${reason}`
+    const { refusal } = this.#writes
+    return refusal === undefined ? undefined : `Redis refuses to write: ${refusal}`
   }
 
   async start (listener: BrokerListener): Promise<void> {
@@ -166,6 +171,15 @@ export class RedisBroker implements Broker {
     await available(this.#link.publish(this.#keys.control, message))
   }
 
+  async #publish (...call: Parameters<SendBatch>): Promise<Position[]> {
+    try {
+      return await this.#calls.publish(...call)
+    } catch (error) {
+      this.#writes.failed(call[0], error as Error)
+      throw error
+    }
+  }
+
   // Outside of a cluster it would change nothing.
   get #isSharded (): boolean {
     return this.#sharded === 'on' || (this.#sharded === 'auto' && this.#link.canShard)
@@ -205,6 +219,7 @@ export class RedisBroker implements Broker {
   #lookAtQuiet (): void {
     this.#noteUp()
     if (!this.#link.up) return
+    this.#writes.look()
     const now = performance.now()
     // Goes on where it was the last time, so that each has its turn however many there are.
     const looking = this.#looking ??= this.#feeds.values()

@@ -107,7 +107,7 @@ export class Cluster {
         this.#asked.set(id, { answers, look: () => { if (others.every((other) => answers.has(other))) resolve() } })
       })
       await this.#send({ kind: 'ask', from: this.id, id, ...what })
-      await all
+      if (others.length > 0) await all
       return answers
     } finally {
       clearTimeout(timer)

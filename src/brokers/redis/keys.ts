@@ -38,6 +38,11 @@ export class Keys {
     return `${this.#of(channel)}:key:${key}`
   }
 
+  /** What is written only to see whether anything can be. */
+  attempt (channel: string): string {
+    return `${this.#of(channel)}:attempt`
+  }
+
   /** Where a channel's publications are heard. */
   pubSub (channel: string): string {
     return `${this.#pubSubPrefix}:{${escaped(channel)}}`

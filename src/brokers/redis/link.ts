@@ -85,6 +85,12 @@ export class RedisLink {
     await within(COMMAND_TIMEOUT_MS, this.#client.del(key))
   }
 
+  /** Writes something that is gone at once. */
+  async attempt (key: string): Promise<void> {
+    if (!this.#up) throw new Error('not connected')
+    await within(COMMAND_TIMEOUT_MS, this.#client.set(key, '', 'PX', 1))
+  }
+
   /** A connection of its own to hear on: to the server that a key belongs to, or to any. It does not reconnect. */
   makeSubscriber (server?: string): Redis {
     if (this.#place.kind !== 'cluster') return this.#make({ retryStrategy: null, sentinelRetryStrategy: () => null })
