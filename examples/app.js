@@ -1,7 +1,8 @@
 import Fastify from 'fastify'
-import fanfare from 'fanfare'
+import fanfare, { RequestLog } from 'fanfare'
 
-const app = Fastify({ logger: true })
+// Fastify logs URLs, which may hold a token; RequestLog does not.
+const app = Fastify({ logger: true, logController: new RequestLog() })
 await app.register(fanfare, { pingInterval: 10, page: false })
 
 app.get('/', async () => ({ connected: app.connections.count }))

@@ -8,6 +8,7 @@ import { isOpen, type PluginSettings } from '../src/config.ts'
 import { fanfareError } from '../src/errors.ts'
 import type { Admission } from '../src/hub/access-api.ts'
 import type { Grant, Identity, Peer } from '../src/hub/connection.ts'
+import { speaksForAll } from '../src/worker.ts'
 
 const MIN_SECRET_BYTES = 32
 
@@ -65,6 +66,12 @@ async function authentication (app: FastifyInstance, settings: PluginSettings): 
   const asksBackEnd = callbackEvents.includes('connect')
   for (const [name, secret] of Object.entries({ TOKEN_HMAC_SECRET: tokenHmacSecret, TOKEN_HMAC_PREVIOUS_SECRET: tokenHmacPreviousSecret })) {
     if (secret && Buffer.byteLength(secret) < MIN_SECRET_BYTES) app.log.warn(`${name} has fewer than ${MIN_SECRET_BYTES} bytes: it can be guessed from a token`)
+  }
+  if (speaksForAll()) {
+    app.addHook('onListen', async () => {
+      if (open) app.log.warn(`Open mode: everyone who can reach ${app.listeningOrigin} may read and write every channel`)
+      else app.log.info(whoMayCome(settings))
+    })
   }
   app.decorate('tokens', verifier)
   app.decorateRequest('peer', null)
@@ -135,6 +142,11 @@ async function authentication (app: FastifyInstance, settings: PluginSettings): 
     }
     return known(unknown, { ...rest, user, grants: granted })
   }
+}
+
+function whoMayCome ({ allowAnonymous, callbackEvents }: PluginSettings): string {
+  if (callbackEvents.includes('connect')) return 'Clients without a token need the leave of CALLBACK_URL'
+  return `Clients need a token${allowAnonymous ? ', or may do what rules allow to everyone' : ''}`
 }
 
 async function refused (error: unknown): Promise<never> {

@@ -4,11 +4,11 @@ import closeWithGrace from 'close-with-grace'
 import fastify, { type FastifyReply, type FastifyServerOptions } from 'fastify'
 import { pino } from 'pino'
 import fanfare from './app.ts'
-import { isOpen, pluginSettings, serverSettingsFrom, type PluginSettings, type ServerSettings } from './config.ts'
+import { pluginSettings, serverSettingsFrom, type PluginSettings, type ServerSettings } from './config.ts'
 import { errorOf, fanfareError, SettingError } from './errors.ts'
 import { keepHiddenClasses } from './hidden-classes.ts'
 import { RequestLog } from './request-log.ts'
-import { FAULT_SIGNALS, GROUP_SIGNALS, WorkerLife } from './worker.ts'
+import { FAULT_SIGNALS, GROUP_SIGNALS, speaksForAll, WorkerLife } from './worker.ts'
 import { runsWorkers, runWorkers } from './workers.ts'
 
 // A client that has not sent the headers of its request by then is cut.
@@ -66,15 +66,7 @@ async function listen (settings: ServerSettings, worker?: WorkerLife): Promise<v
   worker?.onDismissal(end.close)
   await worker?.readyToListen(() => app.connections.trouble)
   const address = await app.listen({ host, port, listenTextResolver: (url) => `Fanfare listens on ${url}` })
-  if (worker && worker.role !== 'first') return
-  if (settings.page) app.log.info(`The page is at ${address}/, WebSockets connect to ${address.replace('http', 'ws')}/ws`)
-  if (isOpen(settings)) app.log.warn(`Open mode: everyone who can reach ${address} may read and write every channel`)
-  else app.log.info(whoMayCome(settings))
-}
-
-function whoMayCome ({ allowAnonymous, callbackEvents }: ServerSettings): string {
-  if (callbackEvents.includes('connect')) return 'Clients without a token need the leave of CALLBACK_URL'
-  return `Clients need a token${allowAnonymous ? ', or may do what rules allow to everyone' : ''}`
+  if (settings.page && speaksForAll()) app.log.info(`The page is at ${address}/, WebSockets connect to ${address.replace('http', 'ws')}/ws`)
 }
 
 function loggerOptions ({ logLevel: level, workers }: ServerSettings): FastifyServerOptions['logger'] {

@@ -12,6 +12,12 @@ export const ROLE = 'FANFARE_WORKER'
  */
 export type Role = 'first' | 'successor' | 'further'
 
+/** Whether this process says for its server what is to be said once: there is no other, or it is the first. */
+export function speaksForAll (): boolean {
+  const role = process.env[ROLE] as Role | undefined
+  return role === undefined || role === 'first'
+}
+
 /** How the primary tells a worker to end. */
 export interface Dismissal {
   /** For the log: the signal that the primary got. */

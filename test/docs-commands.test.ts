@@ -40,16 +40,21 @@ t.test('docs/centrifuge.md: the example is that in examples/, and works', async 
   t.equal(String(line), "1 { id: 42, state: 'shipped' }\n")
 })
 
-t.test('docs/extending.md: an app of your own', async (t) => {
+t.test('docs/extending.md: an app of your own, which says that it is open, and logs no token', async (t) => {
   const port = String(await freePort())
-  const child = spawn(process.execPath, ['examples/app.js'], { env: { ...process.env, PORT: port }, stdio: 'ignore' })
+  const child = spawn(process.execPath, ['examples/app.js'], { env: { ...process.env, PORT: port }, stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
+  let output = ''
+  child.stdout.on('data', (text: Buffer) => { output += text })
   const url = `http://127.0.0.1:${port}`
   await until(() => fetch(url).then((answer) => answer.ok, () => false))
-  const client = await connect(t, `ws://127.0.0.1:${port}/ws`)
-  const answer = await fetch(`${url}/say`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"a":1}' })
+  t.match(output, `Open mode: everyone who can reach ${url} may read and write every channel`)
+  const client = await connect(t, `ws://127.0.0.1:${port}/ws?token=topsecret`)
+  const answer = await fetch(`${url}/say?token=topsecret`, { method: 'POST', headers: { 'content-type': 'application/json' }, body: '{"a":1}' })
   t.strictSame(await answer.json(), { connected: 1 })
   t.strictSame(await client.hears(1), ['{"a":1}'])
+  t.match(output, 'connection opened')
+  t.notMatch(output, 'topsecret')
 })
 
 t.test('README.md: the two ways to the command-line client', async (t) => {

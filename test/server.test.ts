@@ -9,13 +9,13 @@ import { freePort, runToEnd, startProcess } from './process.ts'
 
 t.test('says at the start where the page is, who may connect, and which broker it uses', async (t) => {
   const { output, url } = await startProcess(t)
-  await until(() => output().includes('Open mode'))
+  await until(() => output().includes('The page'))
   const sentences = output().trim().split('\n').map((line) => JSON.parse(line).msg)
   t.same(sentences, [
     'The broker is memory: messages reach the clients of this process',
     `Fanfare listens on ${url}`,
-    `The page is at ${url}/, WebSockets connect to ${url.replace('http', 'ws')}/ws`,
-    `Open mode: everyone who can reach ${url} may read and write every channel`
+    `Open mode: everyone who can reach ${url} may read and write every channel`,
+    `The page is at ${url}/, WebSockets connect to ${url.replace('http', 'ws')}/ws`
   ])
 })
 
