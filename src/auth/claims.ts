@@ -69,8 +69,8 @@ function grantsIn (channels: ConnectionClaims['channels'] = [], subs: Connection
   return grants.size > 0 ? grants : undefined
 }
 
-/** What a subscription token gives. */
-export function grantOf (claims: SubscriptionClaims): Grant {
+/** What a subscription token, or a back end, gives for a channel. */
+export function grantOf (claims: Pick<SubscriptionClaims, 'info' | 'b64info' | 'data' | 'b64data' | 'exp' | 'expire_at'>): Pick<Grant, 'info' | 'data' | 'expiresAt'> {
   return { info: infoIn(claims), data: valueIn(claims.data, claims.b64data), expiresAt: endOf(claims) }
 }
 

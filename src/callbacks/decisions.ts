@@ -1,5 +1,6 @@
 import { mayBringCookies } from '../auth/token-of-request.ts'
-import { endOf, identityOf, infoIn } from '../auth/claims.ts'
+import { endOf, grantOf, identityOf, infoIn } from '../auth/claims.ts'
+import { valueIn } from '../centrifugo/values.ts'
 import { fanfareError } from '../errors.ts'
 import type { Caller, Hook, HookContexts } from '../hub/hooks.ts'
 import type { PublicationData } from '../hub/publication.ts'
@@ -35,7 +36,7 @@ export class Decisions {
     if (identified) return
     const asked = { ...clientOf(caller), address: caller.address, name, version, data, ...channels.length > 0 && { channels } }
     const { user, ...result } = await this.#ask('connect', asked, this.#forwarded(headers))
-    return identityOf({ ...result, sub: user })
+    return { ...identityOf({ ...result, sub: user }), data: valueIn(result.data, result.b64data) }
   }
 
   /** Asks whether a connection may go on. */
@@ -45,9 +46,9 @@ export class Decisions {
     return { expiresAt: endOf(result) ?? Infinity, info: infoIn(result) }
   }
 
-  /** Asks whether a connection may hear a channel. */
+  /** Asks whether a connection may hear a channel, and until when. */
   readonly subscribe: Hook<'onSubscribe'> = async ({ caller, channel, data }) => {
-    await this.#ask('subscribe', { ...clientOf(caller), ...userOf(caller), channel, data })
+    return grantOf(await this.#ask('subscribe', { ...clientOf(caller), ...userOf(caller), channel, data }))
   }
 
   /** Asks whether a connection may publish this, and what is published instead. */

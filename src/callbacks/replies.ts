@@ -15,12 +15,13 @@ const results = {
     user: optional(Type.String({ maxLength: 255 })),
     expire_at: optional(seconds),
     ...info,
+    ...data,
     channels: optional(Type.Array(Type.String())),
-    subs: optional(Type.Record(Type.String(), Type.Object(info))),
+    subs: optional(Type.Record(Type.String(), Type.Object({ ...info, data: data.data, b64data: info.b64info }))),
     meta: Type.Optional(Type.Unknown())
   }),
   refresh: Type.Object({ expired: optional(Type.Boolean()), expire_at: optional(seconds), ...info }),
-  subscribe: Type.Object({}),
+  subscribe: Type.Object({ expire_at: optional(seconds), ...info, ...data }),
   publish: Type.Object({ ...data, skip_history: optional(Type.Boolean()) }),
   rpc: Type.Object(data)
 } satisfies Record<Decision, TSchema>

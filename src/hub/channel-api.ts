@@ -1,8 +1,14 @@
+import { LRUCache } from 'lru-cache'
 import type { Broker, History, HistoryQuery, Member, PublishOptions } from '../brokers/broker.ts'
 import { fanfareError } from '../errors.ts'
 import type { ChannelBehaviour, ChannelRules } from './channel-rules.ts'
 import { serverRefusal, type Action } from './permissions.ts'
 import { channelNameRefusal, publicationOf, type Position, type Publication, type PublicationData } from './publication.ts'
+
+// To name as many costs milliseconds, which all who ask within a moment can share.
+const CROWD = 1000
+const FRESH_MS = 250
+const MOST_CROWDS = 1000
 
 /** How something is published. */
 export interface PublishExtras {
@@ -26,6 +32,7 @@ export class ChannelApi {
   protected readonly broker: Broker
   /** How each channel behaves. */
   readonly rules: ChannelRules
+  readonly #crowds = new LRUCache<string, { readonly members: Promise<Member[]>, readonly askedAt: number }>({ max: MOST_CROWDS })
 
   constructor (broker: Broker, rules: ChannelRules) {
     this.broker = broker
@@ -100,10 +107,25 @@ export class ChannelApi {
     return this.broker.presence(channel)
   }
 
+  /**
+   * The same for clients, who can be many and ask often: of a channel with 1,000 members and more it may be 250 ms old.
+   * Throws like `presence`.
+   */
+  async recentPresence (channel: string): Promise<Member[]> {
+    const crowd = this.#crowds.get(channel)
+    const askedAt = performance.now()
+    if (crowd && askedAt - crowd.askedAt < FRESH_MS) return crowd.members
+    const members = this.presence(channel)
+    if (crowd) this.#crowds.set(channel, { members, askedAt })
+    const isCrowd = await members.then(({ length }) => length >= CROWD, () => false)
+    if (!isCrowd) this.#crowds.delete(channel)
+    else if (!crowd) this.#crowds.set(channel, { members, askedAt })
+    return members
+  }
+
   /** How many that are; throws like `presence`. */
   async presenceStats (channel: string): Promise<PresenceStats> {
-    const members = await this.presence(channel)
-    return { clients: members.length, users: new Set(members.map(({ user }) => user)).size }
+    return statsOf(await this.presence(channel))
   }
 
   /** Has the broker order a publication, if its channel takes it. */
@@ -126,4 +148,9 @@ export class ChannelApi {
     if (refusal) throw refusal
     return behaviour
   }
+}
+
+/** How many members those are. */
+export function statsOf (members: readonly Member[]): PresenceStats {
+  return { clients: members.length, users: new Set(members.map(({ user }) => user)).size }
 }

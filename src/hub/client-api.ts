@@ -75,11 +75,11 @@ export abstract class ClientApi extends ComingApi {
    * Learns who is on a connection that was accepted without knowing that, and puts it into the channels that its token names.
    *
    * @param since where it comes back to those channels
-   * @param tell gets where they begin; what it writes comes before all else
+   * @param tell gets where they begin, and what hooks want the client to be told; what it writes comes before all else
    * @throws {FanfareError} FANFARE_TOKEN_MISSING, FANFARE_FORBIDDEN, FANFARE_TOO_MANY_CHANNELS, FANFARE_UNAVAILABLE, and what
    * hooks throw
    */
-  async identify (connection: Connection, peer: Peer, wish: Wish, since: ReadonlyMap<string, Position>, tell: (beginnings: Beginnings) => void): Promise<void> {
+  async identify (connection: Connection, peer: Peer, wish: Wish, since: ReadonlyMap<string, Position>, tell: (beginnings: Beginnings, data: unknown) => void): Promise<void> {
     // It has said who it is; hooks have a limit of their own.
     this.lifetimes.remove(connection)
     try {
@@ -90,10 +90,10 @@ export abstract class ClientApi extends ComingApi {
     }
   }
 
-  async #identify (connection: Connection, asked: Peer, wish: Wish, since: ReadonlyMap<string, Position>, tell: (beginnings: Beginnings) => void): Promise<void> {
+  async #identify (connection: Connection, asked: Peer, wish: Wish, since: ReadonlyMap<string, Position>, tell: (beginnings: Beginnings, data: unknown) => void): Promise<void> {
     const admission = this.asksBeforeConnecting ? await this.askBeforeConnecting(asked, wish) : this.admitted(asked, wish)
     if (admission instanceof Error) throw admission
-    const { channels } = admission
+    const { channels, data } = admission
     if (channels.length > this.maxChannels) throw fanfareError('FANFARE_TOO_MANY_CHANNELS', this.maxChannels)
     const comings = await this.comeAll(connection, admission, since)
     if (!connection.open) {
@@ -104,7 +104,7 @@ export abstract class ClientApi extends ComingApi {
     connection.known = true
     this.inbox.identified(connection)
     const wanted = Array.from(comings).filter(([, coming]) => coming?.wanted !== false)
-    tell(new Map(wanted.map(([channel, coming]) => [channel, coming?.beginning])))
+    tell(new Map(wanted.map(([channel, coming]) => [channel, coming?.beginning])), data)
     for (const [channel, coming] of comings) {
       if (coming?.wanted === false) coming.cancel()
       else this.hearPlaced(connection, channel, coming)
@@ -126,8 +126,9 @@ export abstract class ClientApi extends ComingApi {
   async subscribeAs (connection: Connection, channel: string, { grant, since, data }: SubscribeWish, tell: (beginning: Beginning | undefined) => void): Promise<void> {
     const refusal = channelNameRefusal(channel) ?? this.roomRefusal(connection, channel)
     if (refusal) throw refusal
-    const peer = grant ? peerWith(connection, channel, grant) : connection.peer
-    await this.#askToHear(connection, peer, channel, data)
+    const { peer: known } = connection
+    const peer = grant ? peerWith(known, channel, { ...grant, single: true }) : known
+    const told = await this.#askToHear(connection, peer, channel, data)
     // The server may have put it there meanwhile.
     const late = this.roomRefusal(connection, channel)
     if (late) throw late
@@ -137,7 +138,7 @@ export abstract class ClientApi extends ComingApi {
       this.table.catchUp(connection)
       // It has left, was taken out of the channel, or is too slow for what it has been told.
       if (!connection.open || coming?.wanted === false) throw ended(channel)
-      if (grant) connection.peer = peerWith(connection, channel, grant)
+      if (told !== known.grants?.get(channel)) connection.peer = peerWith(before, channel, told)
       tell(coming?.beginning)
     } catch (error) {
       connection.peer = before
@@ -152,7 +153,7 @@ export abstract class ClientApi extends ComingApi {
   /** Takes note that a connection has a new right to hear a channel, if it still hears it. */
   renewGrant (connection: Connection, channel: string, grant: Grant): void {
     if (!connection.isIn(channel)) return
-    connection.peer = peerWith(connection, channel, grant)
+    connection.peer = peerWith(connection.peer, channel, { ...grant, single: true })
     this.lifetimes.reset(connection)
   }
 
@@ -170,12 +171,14 @@ export abstract class ClientApi extends ComingApi {
     this.log.info({ connection: id, address, user, channels, connections: this.here().connections.size }, 'connection opened')
   }
 
-  async #askToHear (connection: Connection, peer: Peer, channel: string, data: unknown): Promise<void> {
+  // What its token for the channel, or a hook, says of it; what its connection token says stays as it is.
+  async #askToHear (connection: Connection, peer: Peer, channel: string, data: unknown): Promise<Grant | undefined> {
     connection.asking = channel
     try {
-      await this.authorize(peer, 'subscribe', channel, data)
+      const grant = await this.mayHear(peer, channel, data)
       await this.table.prepare([channel])
       if (connection.asking !== channel) throw ended(channel)
+      return grant
     } finally {
       connection.asking = undefined
     }

@@ -57,7 +57,7 @@ export abstract class ComingApi extends ClusterApi {
     }
     const before = connection.peer.grants?.get(channel)
     // What its own token says of the channel stays.
-    if (grant && (!before || before.single)) connection.peer = peerWith(connection, channel, { ...grant, byServer: true })
+    if (grant && (!before || before.single)) connection.peer = peerWith(connection.peer, channel, { ...grant, single: true, byServer: true })
     try {
       if (connection.encoding.encodePlaced) await this.#placeAndTell(connection, channel, grant)
       else {

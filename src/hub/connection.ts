@@ -160,6 +160,6 @@ export class Connection {
 }
 
 /** Who a connection is with what was given to one of its subscriptions. */
-export function peerWith ({ peer }: Connection, channel: string, grant: Grant): Peer {
-  return { ...peer, grants: new Map([...peer.grants ?? [], [channel, { ...grant, single: true }]]) }
+export function peerWith (peer: Peer, channel: string, grant: Grant | undefined): Peer {
+  return grant === undefined || peer.grants?.get(channel) === grant ? peer : { ...peer, grants: new Map([...peer.grants ?? [], [channel, grant]]) }
 }

@@ -1,6 +1,7 @@
 import { errorOf, fanfareError } from '../errors.ts'
-import type { Identity, Peer } from './connection.ts'
+import type { Connection, Grant, Identity, Peer } from './connection.ts'
 import type { PublicationData } from './publication.ts'
+import { hasOwnCode, isCloseCode, type Refusal } from './refusal.ts'
 
 /** Who does something, as hooks see it. */
 export interface Caller {
@@ -17,6 +18,16 @@ export interface Caller {
   readonly transport?: Peer['transport']
   /** What it speaks; `plain` by default. */
   readonly protocol?: string
+}
+
+/** Who is on a connection, for hooks. */
+export function callerOn ({ id, peer }: Connection): Caller {
+  return callerOf({ ...peer, id })
+}
+
+/** Who somebody is, for hooks. */
+export function callerOf ({ id = '', user = '', info, meta, address, transport, protocol }: Peer): Caller {
+  return { id, user, info, meta, address, transport, ...protocol !== undefined && { protocol } }
 }
 
 /** What each hook is told. */
@@ -48,14 +59,18 @@ export type HookName = keyof HookContexts
 /** What a hook may answer. */
 export interface HookAnswers {
   /** Who it is, if the hook knows: it takes the place of what is known, field by field. */
-  onConnect: Identity
+  onConnect: Identity & {
+    /** What a client of the Centrifuge protocol is told when it is connected. */
+    readonly data?: unknown
+  }
   /** When it ends now, if that is later, and what others may see of the user. */
   onRefresh: Pick<Identity, 'expiresAt' | 'info'>
+  /** What others in the channel may see of the user, what a client of the Centrifuge protocol is told, and when it ends. */
+  onSubscribe: Pick<Grant, 'info' | 'data' | 'expiresAt'>
   /** What is published instead, and whether the history does not keep it. */
   onPublish: { readonly data?: PublicationData, readonly skipHistory?: boolean | undefined }
   /** What the function returns. */
   onRpc: { readonly data: unknown }
-  onSubscribe: never
   onUnsubscribe: never
   onDisconnect: never
   onOccupied: never
@@ -110,6 +125,15 @@ export class Hooks {
     return current
   }
 
+  /** Runs hooks as `run` does, for a client: what they throw by mistake is not for it to read. */
+  ask: Hooks['run'] = async (name, ...rest) => {
+    try {
+      return await this.run(name, ...rest)
+    } catch (error) {
+      throw this.#shown(name, error as Refusal)
+    }
+  }
+
   /** Tells the hooks of a name what has happened. Nobody waits, and nothing can be refused any more. */
   tell<Name extends HookName> (name: Name, context: () => HookContexts[Name]): void {
     if (!this.has(name)) return
@@ -119,6 +143,16 @@ export class Hooks {
   /** Notes that a hook failed by mistake. */
   report (name: HookName, error: Error): void {
     this.#log.warn({ hook: name, err: error }, 'a hook failed')
+  }
+
+  #shown (name: HookName, error: Refusal): Error {
+    if (isCloseCode(error.code)) error.closeCode ??= error.code
+    if (error.closeCode === undefined && error.statusCode === undefined && !hasOwnCode(error)) {
+      this.report(name, error)
+      return fanfareError('FANFARE_REFUSED')
+    }
+    error.statusCode ??= 403
+    return error
   }
 
   /** Runs what the user has written, for as long as it may take. Whatever that throws, what is thrown here is an error. */

@@ -1,9 +1,8 @@
 import { closeCodes, type Close } from '../close-codes.ts'
-import { callerOn } from './access-api.ts'
 import type { Renewal } from './cluster-api.ts'
 import type { Connection } from './connection.ts'
 import { Expiry, type Deadline } from './expiry.ts'
-import type { Hooks } from './hooks.ts'
+import { callerOn, type Hooks } from './hooks.ts'
 import { mustBeJson } from './publication.ts'
 import { closeFor } from './refusal.ts'
 

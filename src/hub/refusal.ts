@@ -12,11 +12,15 @@ export function hasOwnCode ({ code }: { code?: unknown }): boolean {
   return Number.isInteger(code) && Number(code) >= FIRST_OWN_CODE && Number(code) <= LAST_OWN_CODE
 }
 
+/** Whether this is a close code that applications may use (RFC 6455 section 7.4.2). */
+export function isCloseCode (code: unknown): code is number {
+  return Number.isInteger(code) && Number(code) >= 3000 && Number(code) <= 4999
+}
+
 /** With what a connection is closed that was refused something; it may come back if that was for want of an answer. */
 export function closeFor ({ closeCode, statusCode = 500, message }: Refusal): Close {
-  const isFree = closeCode !== undefined && closeCode >= 3000 && closeCode <= 4999
   const { code } = statusCode >= 500 ? closeCodes.tryAgainLater : statusCode === 400 ? closeCodes.badRequest : closeCodes.permissionDenied
-  return { code: isFree ? closeCode : code, reason: reasonOf(message) }
+  return { code: isCloseCode(closeCode) ? closeCode : code, reason: reasonOf(message) }
 }
 
 /** A sentence that fits into a close frame, which has room for 123 bytes (RFC 6455 section 5.5). */

@@ -1,5 +1,6 @@
 import t from 'tap'
 import { connect, refusal, start, type Client } from '../helper.ts'
+import { greet } from '../protocols/centrifuge/client.ts'
 import { apiOf, errorWith, KEY, post } from '../routes/api-client.ts'
 import { startBackEnd } from './test-back-end.ts'
 
@@ -21,6 +22,24 @@ t.test('subscribe: the back end says who may hear a channel', async (t) => {
   t.match(await refusal(`${wsUrl}?channel=red`), { status: 503, body: /FANFARE_HOOK_TIMEOUT/ })
   backEnd.answers.subscribe = () => 'yes'
   t.match(await refusal(`${wsUrl}?channel=red`), { status: 503, body: /FANFARE_CALLBACK_FAILED/ })
+})
+
+t.test('subscribe and connect: the back end says what clients are told, what others may see, and when it ends; that was ignored', async (t) => {
+  const inBase64 = (value: unknown): string => Buffer.from(JSON.stringify(value)).toString('base64')
+  const backEnd = await startBackEnd(t, {
+    connect: () => ({ result: { user: 'ada', data: { welcome: true } } }),
+    subscribe: ({ body: { channel } }) => ({ result: channel === 'red' ? { info: { seat: 7 }, b64data: inBase64([1]), expire_at: Math.floor(Date.now() / 1000) + 2 } : { b64info: inBase64({ seat: 8 }), data: null, expire_at: 0 } })
+  })
+  const { app, wsUrl } = await start(t, { callbackUrl: backEnd.url, callbackEvents: ['connect', 'subscribe'] })
+  const client = await greet(t, wsUrl)
+  t.match(client.greeting.connect, { data: { welcome: true } })
+  t.match(await client.ask({ subscribe: { channel: 'red' } }), { subscribe: { data: [1] } })
+  t.notOk((await client.ask({ subscribe: { channel: 'blue' } })).subscribe.data)
+  t.match(await app.connections.presence('red'), [{ user: 'ada', channelInfo: { seat: 7 } }])
+  t.match(await app.connections.presence('blue'), [{ user: 'ada', channelInfo: { seat: 8 } }])
+  t.match(await client.isTold('unsubscribe'), { channel: 'red', unsubscribe: { code: 2501 } })
+  backEnd.answers.subscribe = () => ({ result: { expire_at: 'soon' } })
+  t.match(await client.ask({ subscribe: { channel: 'red' } }), { error: { code: 100 } })
 })
 
 t.test('subscribe alone leaves the server open, and decides for those who ask over HTTP too', async (t) => {

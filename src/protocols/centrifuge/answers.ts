@@ -3,8 +3,9 @@ import { ReplyBudget } from '../../centrifugo/reply-budget.ts'
 import { jsonIn } from '../../centrifugo/values.ts'
 import { closeCodes } from '../../close-codes.ts'
 import { fanfareError, type FanfareError } from '../../errors.ts'
-import { callerOn } from '../../hub/access-api.ts'
+import { statsOf } from '../../hub/channel-api.ts'
 import type { Grant } from '../../hub/connection.ts'
+import { callerOn } from '../../hub/hooks.ts'
 import { WrittenJson, type Publication } from '../../hub/publication.ts'
 import { ReplyError } from '../../reply-errors.ts'
 import type { CommandName, Params } from './commands.ts'
@@ -14,6 +15,8 @@ import type { Session } from './session.ts'
 
 // The client prefers an error to a subscription that has lost something.
 const REFUSE_UNRECOVERED = 2
+// What a member takes in a reply: its id, twice.
+const LEAST_MEMBER_BYTES = 60
 
 /** Answers a command. It may throw at once or later: an error that is the reply, or a Disconnect. */
 export type Answer<Given> = (session: Session, id: number, params: Given) => Promise<void> | undefined
@@ -45,12 +48,15 @@ export const answers: { readonly [Name in Exclude<CommandName, 'connect'>]: Answ
 
   async presence (session, id, { channel }) {
     mustBeAllowed(session, 'presence', channel)
-    session.reply(id, 'presence', { presence: await session.parts.connections.presence(channel) })
+    const members = await session.parts.connections.recentPresence(channel)
+    // It would be made, which takes long, only to be found too large.
+    new ReplyBudget(session.maxReplyBytes).take(members.length * LEAST_MEMBER_BYTES)
+    session.reply(id, 'presence', { presence: members })
   },
 
   async presence_stats (session, id, { channel }) {
     mustBeAllowed(session, 'presence', channel)
-    const { clients, users } = await session.parts.connections.presenceStats(channel)
+    const { clients, users } = statsOf(await session.parts.connections.recentPresence(channel))
     session.reply(id, 'presence_stats', { num_clients: clients, num_users: users })
   },
 

@@ -49,7 +49,7 @@ const { root } = parse(`
     Expiry sub_refresh = 15;
   }
   message Error { uint32 code = 1; string message = 2; bool temporary = 3; }
-  message ConnectResult { string client = 1; string version = 2; bool expires = 3; uint32 ttl = 4; map<string, SubscribeResult> subs = 6; uint32 ping = 7; bool pong = 8; string session = 9; string node = 10; }
+  message ConnectResult { string client = 1; string version = 2; bool expires = 3; uint32 ttl = 4; bytes data = 5; map<string, SubscribeResult> subs = 6; uint32 ping = 7; bool pong = 8; string session = 9; string node = 10; }
   message SubscribeResult { bool expires = 1; uint32 ttl = 2; bool recoverable = 3; string epoch = 6; repeated Publication publications = 7; bool recovered = 8; uint64 offset = 9; bool positioned = 10; bytes data = 11; bool was_recovering = 12; }
   message PresenceResult { map<string, ClientInfo> presence = 1; }
   message PresenceStatsResult { uint32 num_clients = 1; uint32 num_users = 2; }

@@ -97,7 +97,9 @@ export class Session {
     const { length } = message.data
     // It would be cut as slow for its own replies otherwise. What is recovered comes in pieces that are small enough.
     if (length > maxReplyBytes && name !== 'subscribe') this.refuse(id, new ReplyError(106, `The reply would have ${length} bytes, and may have ${maxReplyBytes} (MAX_BUFFERED_BYTES): ask for less at once`))
-    else this.#write(message)
+    // That of `publish` says nothing of what is in the channel, and may come before the publication itself.
+    else if (name === 'publish') this.#write(message)
+    else this.parts.connections.send(this.connection, this.parts.bytesOf(message))
   }
 
   /** Publishes what the client sent, and answers when that is ordered and stored; returns a promise while hooks look at it. */
@@ -184,7 +186,7 @@ export class Session {
     const since = new Map<string, Position>()
     for (const [channel, sub] of Object.entries(subs ?? {})) if (sub.recover) since.set(channel, { offset: sub.offset ?? 0, epoch: sub.epoch ?? '' })
     const wish = { channels: [], later: true, headers: this.#headers, says: { ...name && { name }, ...version && { version }, ...data !== undefined && { data } } }
-    await connections.identify(connection, { ...this.#peer, ...identity }, wish, since, (beginnings) => {
+    await connections.identify(connection, { ...this.#peer, ...identity }, wish, since, (beginnings, told) => {
       this.#phase = 'connected'
       this.#headers = {}
       const found = Array.from(beginnings, ([channel, beginning]) => [channel, subscriptionResult(connections, connection, channel, beginning, since.get(channel))] as const)
@@ -194,6 +196,7 @@ export class Session {
         ...!connections.renewsByItself && expiryOf(connection.peer.expiresAt),
         ...this.#emulation,
         ...pingInterval > 0 && { ping: Math.ceil(pingInterval), pong: true },
+        ...told !== undefined && { data: told },
         ...found.length > 0 && { subs: Object.fromEntries(found) }
       }))
     })

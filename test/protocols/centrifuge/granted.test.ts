@@ -1,5 +1,5 @@
 import t from 'tap'
-import { start, until } from '../../helper.ts'
+import { connect, start, until } from '../../helper.ts'
 import { apiOf, KEY } from '../../routes/api-client.ts'
 import { secondsFromNow, startSecure, tokenOf } from '../../tokens.ts'
 import { greet, type Told } from './client.ts'
@@ -109,4 +109,37 @@ t.test('/emulation takes POST alone', async (t) => {
     t.match([answer.headers.get('allow'), await answer.json()], ['POST, OPTIONS', { code: 'FANFARE_METHOD_NOT_ALLOWED' }])
   }
   t.equal((await emulate(url, '{')).status, 400)
+})
+
+t.test('onSubscribe gives info, data and an end to what it lets somebody hear; it could only refuse', async (t) => {
+  const { app, wsUrl } = await startSecure(t)
+  let asked = 0
+  app.connections
+    .addHook('onSubscribe', ({ channel }) => { if (channel !== 'plain') return { info: { seat: 7 }, data: { hello: 1 }, ...asked++ === 0 && { expiresAt: Date.now() + 1000 } } })
+    .addHook('onSubscribe', ({ channel }) => channel === 'plain' ? undefined : { info: { seat: 8 } })
+  const client = await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada' }) })
+  const { subscribe } = await client.ask({ subscribe: { channel: 'room' } })
+  t.match(subscribe, { data: { hello: 1 } })
+  t.notOk(subscribe.expires, 'its client has no token to renew')
+  t.match(await app.connections.presence('room'), [{ user: 'ada', channelInfo: { seat: 8 } }])
+  t.match(await client.isTold('unsubscribe'), { channel: 'room', unsubscribe: { code: 2501 } })
+  t.match(await client.ask({ subscribe: { channel: 'room' } }), { subscribe: { data: { hello: 1 } } }, 'and is asked about anew')
+  t.equal(asked, 2)
+  t.notOk((await client.ask({ subscribe: { channel: 'plain' } })).subscribe.data)
+})
+
+t.test('what hooks say of channels that a token names, or an address, counts as well, and is no token', async (t) => {
+  const { app, wsUrl } = await startSecure(t, { channels: [{ match: '*', allow: { publish: 'token' } }] })
+  app.connections
+    .addHook('onConnect', () => ({ data: { welcome: true } }))
+    .addHook('onSubscribe', () => ({ info: { seat: 7 } }))
+  const named = await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada', subs: { named: { data: 1 } } }) })
+  t.match(named.greeting.connect, { data: { welcome: true }, subs: { named: { data: 1 } } })
+  t.match(await named.ask({ publish: { channel: 'named', data: 1 } }), { publish: {} })
+  await connect(t, `${wsUrl}?channel=asked&token=${await tokenOf({ sub: 'bob' })}`)
+  t.match(await app.connections.presence('named'), [{ user: 'ada', channelInfo: { seat: 7 } }])
+  await until(async () => (await app.connections.presence('asked')).length === 1)
+  t.match(await app.connections.presence('asked'), [{ user: 'bob', channelInfo: { seat: 7 } }])
+  await named.ask({ subscribe: { channel: 'asked' } })
+  t.match(await named.ask({ publish: { channel: 'asked', data: 1 } }), { error: { code: 103 } })
 })

@@ -1,7 +1,8 @@
 import type { Socket } from 'node:net'
 import t, { type Test } from 'tap'
-import { build, connect, listen, start, until, type Running } from '../../helper.ts'
+import { build, connect, connectMany, listen, start, until, type Running } from '../../helper.ts'
 import { openRaw } from '../../raw-websocket.ts'
+import { startRedis } from '../../redis.ts'
 import { SECRET, secondsFromNow, startSecure, tokenOf } from '../../tokens.ts'
 import { greet, speak, type Told } from './client.ts'
 
@@ -146,4 +147,33 @@ t.test('what Protobuf clients send that is no UTF-8 is binary: it cut plain clie
   client.send({ opcode: 2, payload: Buffer.from('0408012200' + '0c08023a08' + '0a0161' + '120322ff22', 'hex') })
   await plain.hears(1)
   t.strictSame(plain.heard.map(({ data, binary }) => [data.toString('hex'), binary]), [['22ff22', true]])
+})
+
+t.test('a reply that says what is in a channel came before the publications that it counts', async (t) => {
+  const { wsUrl } = await start(t)
+  const client = await greet(t, wsUrl)
+  await client.ask({ subscribe: { channel: 'red' } })
+  for (const command of [{ history: { channel: 'red', limit: -1 } }, { presence: { channel: 'red' } }, { presence_stats: { channel: 'red' } }]) {
+    const count = client.heardData.length
+    const [, id] = client.say({ publish: { channel: 'red', data: count } }, command)
+    await client.finds(({ told }) => told.find((reply) => reply.id === id))
+    const kinds = client.told.map((told) => told.id === id ? 'reply' : told.push?.pub ? 'publication' : 'other').slice(-2)
+    t.strictSame(kinds, ['publication', 'reply'], JSON.stringify(command))
+  }
+})
+
+t.test('who is in a very large channel is looked up once for all who ask at the same time, and not named at all to whom that is too much', async (t) => {
+  const redis = await startRedis(t)
+  const { url, wsUrl } = await start(t, { redisUrl: redis.url, maxBufferedBytes: 100_000 })
+  await connectMany(t, `${wsUrl}?channel=red`, 1000)
+  await until(async () => ((await (await fetch(`${url}/presence?channel=red`)).json()) as { clients: number }).clients === 1000)
+  const client = await greet(t, wsUrl)
+  const reads = (): number => Number(/cmdstat_zrangebyscore:calls=(\d+)/.exec(redis.cli('info', 'commandstats'))?.[1] ?? 0)
+  const before = reads()
+  const ids = client.say(...Array.from({ length: 50 }, () => ({ presence_stats: { channel: 'red' } })), { presence: { channel: 'red' } })
+  const reply = await client.finds(({ told }) => told.find(({ id }) => id === ids.at(-1)))
+  t.match(reply, { error: { code: 106 } })
+  t.match(client.told.find(({ id }) => id === ids[0]), { presence_stats: { num_clients: 1000 } })
+  t.ok(reads() > before, 'they are')
+  t.ok(reads() - before <= 10, `${reads() - before} times`)
 })
