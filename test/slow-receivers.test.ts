@@ -103,3 +103,16 @@ t.test('what several receivers wait for is counted once for the node, until they
   for (const { ws } of clients.slice(2)) ws.resume()
   await until(() => app.connections.waitingBytes === 0)
 })
+
+t.test('who does not take one burst is cut, though nothing comes after it; it stayed until its next ping', async (t) => {
+  const { app, wsUrl } = await start(t, { pingInterval: 86_400 })
+  const [stalled, healthy] = await connectMany(t, wsUrl, 2, { perMessageDeflate: false })
+  stalled?.ws.pause()
+  await Promise.all(Array.from({ length: 48 }, () => app.connections.publish('broadcast', 'x'.repeat(1_048_576))))
+  await until(() => app.connections.waitingBytes > 0)
+  await until(() => app.connections.count === 1)
+  t.equal(app.connections.waitingBytes, 0)
+  t.equal((await healthy?.hears(48))?.length, 48, 'who reads has all of it')
+  stalled?.ws.resume()
+  t.equal((await stalled?.closed())?.code, 3008)
+})

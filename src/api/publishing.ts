@@ -1,5 +1,5 @@
 import { Type, type Static } from 'typebox'
-import { jsonIn } from '../centrifugo/values.ts'
+import { bytesOrJson } from '../centrifugo/values.ts'
 import type { PublishExtras } from '../hub/channel-api.ts'
 import { publicationOf, WrittenJson, type PublicationData } from '../hub/publication.ts'
 import { optional } from '../json-schema.ts'
@@ -51,16 +51,10 @@ async function publishTo ({ connections }: Context, channel: string, data: Publi
 
 function dataOf ({ data, b64data, tags }: Params, maxBytes: number): PublicationData {
   if (data === undefined && !b64data) throw new ReplyError(107, 'A publication has data (any JSON value) or b64data (base64)')
-  const publication = b64data ? written(bytesOf(b64data)) : new WrittenJson(data)
+  const publication = b64data ? bytesOrJson(bytesOf(b64data)) : new WrittenJson(data)
   const bytes = publicationOf(publication).data.length + (tags ? Buffer.byteLength(JSON.stringify(tags)) : 0)
   if (bytes > maxBytes) throw new ReplyError(107, `Data and tags of a publication may have ${maxBytes} bytes (MAX_MESSAGE_BYTES); got ${bytes}`)
   return publication
-}
-
-// Bytes that are JSON are JSON, as in Protobuf.
-function written (bytes: Buffer): PublicationData {
-  const text = jsonIn(bytes)
-  return text === undefined ? bytes : new WrittenJson(JSON.parse(text))
 }
 
 function bytesOf (base64: string): Buffer {

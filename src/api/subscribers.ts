@@ -1,5 +1,6 @@
 import { Type, type Static } from 'typebox'
-import { clientInfo, valueIn } from '../centrifugo/values.ts'
+import { dataFields, endOf, grantOf, infoFields, infoIn, seconds } from '../auth/claims.ts'
+import { clientInfo } from '../centrifugo/values.ts'
 import { closeCodes } from '../close-codes.ts'
 import type { ConnectionFilter } from '../hub/cluster-api.ts'
 import { optional } from '../json-schema.ts'
@@ -63,11 +64,12 @@ export const disconnect = method(Type.Object({
 export const refresh = method(Type.Object({
   ...whom,
   expired: optional(Type.Boolean()),
-  expire_at: optional(Type.Integer({ minimum: 0 })),
+  expire_at: optional(seconds),
   info: Type.Optional(Type.Unknown())
-}), async ({ connections }, { expired, expire_at: expireAt, info, ...whom }) => {
-  if (expired) await connections.disconnect(filterOf(whom), closeCodes.expired)
-  else await connections.refresh(filterOf(whom), { expiresAt: expireAt ? expireAt * 1000 : undefined, info })
+}), async ({ connections }, { expired, user, client, session, ...renewal }) => {
+  const filter = filterOf({ user, client, session })
+  if (expired) await connections.disconnect(filter, closeCodes.expired)
+  else await connections.refresh(filter, { expiresAt: endOf(renewal), info: infoIn(renewal) })
   return {}
 })
 
@@ -75,15 +77,13 @@ export const refresh = method(Type.Object({
 export const subscribe = method(Type.Object({
   ...whom,
   channel: Type.String(),
-  info: Type.Optional(Type.Unknown()),
-  b64info: optional(Type.String()),
-  data: Type.Optional(Type.Unknown()),
-  b64data: optional(Type.String()),
-  expire_at: optional(Type.Integer({ minimum: 0 }))
-}), async ({ connections }, { channel, info, b64info, data, b64data, expire_at: expireAt, ...whom }) => {
-  const grant = { info: valueIn(info, b64info), data: valueIn(data, b64data), expiresAt: expireAt ? expireAt * 1000 : undefined }
+  ...infoFields,
+  ...dataFields,
+  expire_at: optional(seconds)
+}), async ({ connections }, { channel, user, client, session, ...given }) => {
+  const grant = grantOf(given)
   const isGiven = Object.values(grant).some((value) => value !== undefined)
-  await connections.addTo(channel, filterOf(whom), isGiven ? grant : undefined)
+  await connections.addTo(channel, filterOf({ user, client, session }), isGiven ? grant : undefined)
   return {}
 })
 

@@ -3,34 +3,36 @@ import { Type, type Static } from 'typebox'
 import { valueIn } from '../centrifugo/values.ts'
 import { fanfareError } from '../errors.ts'
 import type { Grant, Identity } from '../hub/connection.ts'
-import { compile, firstError } from '../json-schema.ts'
+import { compile, firstError, optional } from '../json-schema.ts'
 
 // 31 December 9999, in seconds: what is later is a mistake, such as milliseconds.
 const LAST_SECOND = 253_402_300_799
 
 /** A time in seconds since 1970. */
 export const seconds = Type.Integer({ minimum: 0, maximum: LAST_SECOND })
+/** What others may see of a user, as JSON or as JSON in base64. */
+export const infoFields = { info: Type.Optional(Type.Unknown()), b64info: optional(Type.String()) }
+/** What a client is told, likewise. */
+export const dataFields = { data: Type.Optional(Type.Unknown()), b64data: optional(Type.String()) }
 const common = {
   sub: Type.Optional(Type.String({ maxLength: 255 })),
   exp: Type.Optional(seconds),
   nbf: Type.Optional(seconds),
   iat: Type.Optional(seconds),
-  expire_at: Type.Optional(seconds),
-  info: Type.Optional(Type.Unknown()),
-  b64info: Type.Optional(Type.String())
+  expire_at: optional(seconds),
+  ...infoFields
 }
-const data = { data: Type.Optional(Type.Unknown()), b64data: Type.Optional(Type.String()) }
 
 /** What a connection token may say; what else it says is ignored. */
 const connectionClaims = Type.Object({
   ...common,
   channels: Type.Optional(Type.Array(Type.String())),
-  subs: Type.Optional(Type.Record(Type.String(), Type.Object({ info: common.info, b64info: common.b64info, ...data }))),
+  subs: Type.Optional(Type.Record(Type.String(), Type.Object({ ...infoFields, ...dataFields }))),
   meta: Type.Optional(Type.Unknown())
 })
 
 /** What a subscription token may say. */
-const subscriptionClaims = Type.Object({ ...common, ...data, channel: Type.String(), client: Type.Optional(Type.String()) })
+const subscriptionClaims = Type.Object({ ...common, ...dataFields, channel: Type.String(), client: Type.Optional(Type.String()) })
 
 type ConnectionClaims = Static<typeof connectionClaims>
 export type SubscriptionClaims = Static<typeof subscriptionClaims>
@@ -65,22 +67,22 @@ export function identityOf (claims: ConnectionClaims): Identity {
 
 function grantsIn (channels: ConnectionClaims['channels'] = [], subs: ConnectionClaims['subs'] = {}): Identity['grants'] {
   const grants = new Map<string, Grant>(channels.map((channel) => [channel, {}]))
-  for (const [channel, sub] of Object.entries(subs)) grants.set(channel, { info: infoIn(sub), data: valueIn(sub.data, sub.b64data) })
+  for (const [channel, sub] of Object.entries(subs)) grants.set(channel, grantOf(sub))
   return grants.size > 0 ? grants : undefined
 }
 
 /** What a subscription token, or a back end, gives for a channel. */
-export function grantOf (claims: Pick<SubscriptionClaims, 'info' | 'b64info' | 'data' | 'b64data' | 'exp' | 'expire_at'>): Pick<Grant, 'info' | 'data' | 'expiresAt'> {
-  return { info: infoIn(claims), data: valueIn(claims.data, claims.b64data), expiresAt: endOf(claims) }
+export function grantOf (claims: Partial<Pick<SubscriptionClaims, 'info' | 'b64info' | 'data' | 'b64data' | 'exp' | 'expire_at'>>): Pick<Grant, 'info' | 'data' | 'expiresAt'> {
+  return { info: infoIn(claims), data: valueIn(claims.data ?? undefined, claims.b64data), expiresAt: endOf(claims) }
 }
 
 /** What others may see of the user. */
-export function infoIn ({ info, b64info }: { info?: unknown, b64info?: string }): unknown {
+export function infoIn ({ info, b64info }: { info?: unknown, b64info?: string | null }): unknown {
   return valueIn(info ?? undefined, b64info)
 }
 
 /** When something ends, in milliseconds: `expire_at` takes the place of `exp`; 0 is never. */
-export function endOf ({ exp, expire_at: expireAt }: { exp?: number, expire_at?: number }): number | undefined {
+export function endOf ({ exp, expire_at: expireAt }: { exp?: number, expire_at?: number | null }): number | undefined {
   const end = expireAt ?? exp
   return end ? end * 1000 : undefined
 }

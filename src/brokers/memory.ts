@@ -4,6 +4,7 @@ import type { Position, Publication } from '../hub/publication.ts'
 import type { Broker, BrokerListener, History, HistoryQuery, Member, PresenceChange, PublishOptions } from './broker.ts'
 import { newEpoch } from './epoch.ts'
 import { historyOf } from './history.ts'
+import { sweep } from './sweep.ts'
 
 // How long the position of an idle channel is remembered at least, so that a client that comes back late is told what it missed
 // or that it missed something; and of how many idle channels.
@@ -55,9 +56,9 @@ export class MemoryBroker implements Broker {
   constructor (maxHistoryBytes: number) {
     this.#histories = new LRUCache({ maxSize: maxHistoryBytes, ttlResolution: CLOCK_MS, sizeCalculation: ({ bytes }) => HISTORY_BYTES + bytes })
     this.#sweep = setInterval(() => {
-      this.#histories.purgeStale()
-      this.#positions.purgeStale()
-      this.#published.purgeStale()
+      sweep(this.#histories)
+      sweep(this.#positions)
+      sweep(this.#published)
     }, SWEEP_MS).unref()
   }
 

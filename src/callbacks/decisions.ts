@@ -1,9 +1,9 @@
 import { mayBringCookies } from '../auth/token-of-request.ts'
 import { endOf, grantOf, identityOf, infoIn } from '../auth/claims.ts'
-import { valueIn } from '../centrifugo/values.ts'
+import { bytesOrJson, valueIn } from '../centrifugo/values.ts'
 import { fanfareError } from '../errors.ts'
 import type { Caller, Hook, HookContexts } from '../hub/hooks.ts'
-import type { PublicationData } from '../hub/publication.ts'
+import { WrittenJson, type PublicationData } from '../hub/publication.ts'
 import type { BackEnd } from './back-end.ts'
 import { replyIn, type Result } from './replies.ts'
 import type { decisions } from './settings.ts'
@@ -55,13 +55,13 @@ export class Decisions {
   readonly publish: Hook<'onPublish'> = async ({ caller, channel, data: given }) => {
     const data = Buffer.isBuffer(given) ? { b64data: given.toString('base64') } : { data: given }
     const result = await this.#ask('publish', { ...clientOf(caller), ...userOf(caller), channel, ...data })
-    return { ...insteadOf(result), skipHistory: result.skip_history }
+    return { ...insteadOf(result, caller), skipHistory: result.skip_history }
   }
 
   /** Calls a function of the back end. */
   readonly rpc: Hook<'onRpc'> = async ({ caller, method, data }) => {
     const result = await this.#ask('rpc', { ...caller && { ...clientOf(caller), ...userOf(caller) }, method, data })
-    return { data: result.data ?? result.b64data }
+    return { data: valueIn(result.data, result.b64data) }
   }
 
   async #ask<Name extends typeof decisions[number]> (name: Name, body: object, headers?: Record<string, string | string[]>): Promise<Result<Name>> {
@@ -93,7 +93,9 @@ function userOf ({ user, meta }: Caller): object {
   return { user, meta }
 }
 
-function insteadOf ({ data, b64data }: Result<'publish'>): { data?: PublicationData } {
-  if (b64data !== undefined) return { data: Buffer.from(b64data, 'base64') }
-  return data === undefined ? {} : { data: data as PublicationData }
+// A string that is to take the place of a text is one; where all is JSON, it is a string in JSON.
+function insteadOf ({ data, b64data }: Result<'publish'>, { protocol }: Caller): { data?: PublicationData } {
+  if (b64data) return { data: bytesOrJson(Buffer.from(b64data, 'base64')) }
+  if (data === undefined) return {}
+  return { data: protocol === undefined && typeof data === 'string' ? data : new WrittenJson(data) }
 }

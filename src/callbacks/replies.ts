@@ -1,27 +1,25 @@
 import secureParse from 'secure-json-parse'
 import { Type, type Static, type TSchema } from 'typebox'
-import { seconds } from '../auth/claims.ts'
+import { dataFields, infoFields, seconds } from '../auth/claims.ts'
 import { fanfareError } from '../errors.ts'
 import { compile, firstError, optional } from '../json-schema.ts'
 import type { decisions } from './settings.ts'
 
-const base64 = Type.String({ pattern: '^[A-Za-z0-9+/]*={0,2}$' })
-const info = { info: Type.Optional(Type.Unknown()), b64info: Type.Optional(Type.String()) }
-const data = { data: Type.Optional(Type.Unknown()), b64data: optional(base64) }
+const data = { ...dataFields, b64data: optional(Type.String({ pattern: '^[A-Za-z0-9+/]*={0,2}$' })) }
 
 /** What a back end may say to each decision, as in Centrifugo's proxy; what else it says is ignored. */
 const results = {
   connect: Type.Object({
     user: optional(Type.String({ maxLength: 255 })),
     expire_at: optional(seconds),
-    ...info,
+    ...infoFields,
     ...data,
     channels: optional(Type.Array(Type.String())),
-    subs: optional(Type.Record(Type.String(), Type.Object({ ...info, data: data.data, b64data: info.b64info }))),
+    subs: optional(Type.Record(Type.String(), Type.Object({ ...infoFields, ...data }))),
     meta: Type.Optional(Type.Unknown())
   }),
-  refresh: Type.Object({ expired: optional(Type.Boolean()), expire_at: optional(seconds), ...info }),
-  subscribe: Type.Object({ expire_at: optional(seconds), ...info, ...data }),
+  refresh: Type.Object({ expired: optional(Type.Boolean()), expire_at: optional(seconds), ...infoFields }),
+  subscribe: Type.Object({ expire_at: optional(seconds), ...infoFields, ...data }),
   publish: Type.Object({ ...data, skip_history: optional(Type.Boolean()) }),
   rpc: Type.Object(data)
 } satisfies Record<Decision, TSchema>

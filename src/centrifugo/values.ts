@@ -1,6 +1,6 @@
 import { isUtf8 } from 'node:buffer'
 import type { Member } from '../brokers/broker.ts'
-import type { Position, Publication } from '../hub/publication.ts'
+import { WrittenJson, type Position, type Publication, type PublicationData } from '../hub/publication.ts'
 import { depthRefusal } from '../json-depth.ts'
 
 /** The JSON of what was published as text or JSON: text that can be read as JSON is JSON, and a string otherwise. Without line breaks, which stand between messages. */
@@ -31,6 +31,12 @@ export function jsonIn (bytes: Uint8Array): string | undefined {
   if (!isUtf8(bytes)) return
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString()
   if (isJson(text)) return text
+}
+
+/** What is published where bytes are given: those that are JSON are JSON, as in Protobuf. */
+export function bytesOrJson (bytes: Buffer): PublicationData {
+  const text = jsonIn(bytes)
+  return text === undefined ? bytes : new WrittenJson(JSON.parse(text))
 }
 
 /** A value that is given as JSON, or as JSON in base64; what is in base64 and no JSON stays as it is. */

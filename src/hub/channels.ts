@@ -28,12 +28,12 @@ export interface ChannelsParts {
 export class Channels {
   readonly #parts: ChannelsParts
   readonly #channels = new Map<string, Channel>()
-  readonly #presence: Presence
+  readonly presence: Presence
   readonly joining: Joining
 
   constructor (parts: ChannelsParts) {
     this.#parts = parts
-    this.#presence = new Presence(parts.broker, parts.presenceTtl, () => this.#membersHere())
+    this.presence = new Presence(parts.broker, parts.presenceTtl, () => this.#membersHere())
     this.joining = new Joining({
       ...parts,
       open: (name) => this.#open(name),
@@ -91,7 +91,7 @@ export class Channels {
     const channel = this.#open(name)
     if (connection.subscriptions.has(channel)) return
     connection.subscriptions.set(channel, channel.join(connection, echo))
-    if (channel.presence) this.#presence.joined(name, connection)
+    if (channel.presence) this.presence.joined(name, connection)
     if (channel.subscriptions.size === 1) this.#parts.hooks.tell('onOccupied', () => ({ channel: name }))
   }
 
@@ -167,16 +167,6 @@ export class Channels {
     }
   }
 
-  /** Tells the broker again who is here: it may have forgotten. */
-  repeatPresence (): void {
-    this.#presence.repeat()
-  }
-
-  /** Ends; resolves when the broker knows that nobody is here any more. */
-  async stop (): Promise<void> {
-    await this.#presence.stop()
-  }
-
   * #membersHere (): Iterable<[string, ReadonlySet<Subscription>]> {
     for (const { name, presence, subscriptions } of this.#channels.values()) {
       if (presence) yield [name, subscriptions]
@@ -232,7 +222,7 @@ export class Channels {
     channel.leave(subscription)
     const { connection } = subscription
     const { hooks } = this.#parts
-    if (channel.presence) this.#presence.left(channel.name, connection)
+    if (channel.presence) this.presence.left(channel.name, connection)
     hooks.tell('onUnsubscribe', () => ({ caller: callerOn(connection), channel: channel.name }))
     if (channel.subscriptions.size === 0) hooks.tell('onVacated', () => ({ channel: channel.name }))
     this.#closeIfIdle(channel)

@@ -159,6 +159,7 @@ export abstract class ClientApi extends ComingApi {
 
   override renew (connection: Connection, renewal: Renewal): void {
     this.lifetimes.renew(connection, renewal)
+    if (renewal.info !== undefined) this.table.presence.renewed(connection)
   }
 
   /** Whether hooks let connections go on that would end, so that clients need not bring new tokens. */

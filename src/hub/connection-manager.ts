@@ -72,7 +72,7 @@ export class ConnectionManager extends ClientApi {
       reachable: () => {
         if (!broker.shared) return
         this.cluster.announce()
-        this.table.repeatPresence()
+        this.table.presence.repeat()
       }
     })
   }
@@ -227,7 +227,7 @@ export class ConnectionManager extends ClientApi {
 
   /** Ends, after `drain`: says goodbye to the other nodes and lets go of the broker. */
   async stop (): Promise<void> {
-    await this.table.stop()
+    await this.table.presence.stop()
     await this.cluster.stop()
     await this.broker.close()
   }

@@ -1,5 +1,7 @@
 const STEP_MS = 250
 const REMOVED = -1
+// To close a connection takes 30 us: 15,000 whose tokens end in the same second would hold up the loop for half of one.
+const MOST_IN_TURN = 100
 
 /** What can have a time: one, until that has come or it is removed. */
 export interface Deadline {
@@ -62,8 +64,14 @@ export class Expiry<What extends Deadline> {
       const step = ++this.#done
       const due = this.#steps.get(step) ?? []
       this.#forget(step)
-      for (const what of due) if (what.place !== REMOVED) this.#callback(what)
+      this.#call(due, 0)
     }
+  }
+
+  #call (due: readonly What[], from: number): void {
+    const to = from + MOST_IN_TURN
+    for (const what of due.slice(from, to)) if (what.place !== REMOVED) this.#callback(what)
+    if (to < due.length) setImmediate(() => this.#call(due, to))
   }
 
   #forget (step: number): void {

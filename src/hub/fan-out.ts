@@ -15,6 +15,8 @@ const LAGGING_BYTES = 65_536
 // Publishers are not preferred in a channel that has more than this to deliver: without a limit, 100 senders with 10 messages in
 // flight each cost the same and waited longer (p50 69 ms, not 42).
 const SMALL_BYTES = 4096
+// Who has been given more at once than may wait has this long to take it: nothing may come that would show whether it is slow.
+const GRACE_MS = 1000
 // What a message takes beside its data.
 const FRAME_BYTES = 2
 
@@ -49,6 +51,8 @@ export class FanOut {
   #reached: Connection[] = []
   #written = 0
   #writes = 0
+  /** Who has been given more at once than may wait. */
+  readonly #doubtful = new Set<Subscription>()
 
   constructor (parts: FanOutParts) {
     this.#parts = parts
@@ -158,7 +162,8 @@ export class FanOut {
       this.#tooSlow(subscription, count)
       return
     }
-    if (bufferedBytes > LAGGING_BYTES) this.backlog.add(subscription.connection, bytes)
+    const lags = bufferedBytes > LAGGING_BYTES
+    if (lags) this.backlog.add(subscription.connection, bytes)
     if (due) due.push(bytes)
     else if (this.#severalChannels) {
       subscription.connection.due = [bytes]
@@ -166,7 +171,23 @@ export class FanOut {
     } else {
       transport.write(bytes)
       this.#writes++
+      if (bytes.length > LAGGING_BYTES) this.#noteLarge(subscription, bytes, lags)
     }
+  }
+
+  #noteLarge (subscription: Subscription, bytes: Buffer, isCounted: boolean): void {
+    const { connection, channel, transport: { bufferedBytes } } = subscription
+    if (bufferedBytes > LAGGING_BYTES && !isCounted) this.backlog.add(connection, bytes)
+    if (bufferedBytes <= this.#parts.maxBufferedBytes || channel.slowReceiver !== 'close') return
+    if (this.#doubtful.size === 0) setTimeout(this.#lookAtDoubtful, GRACE_MS).unref()
+    this.#doubtful.add(subscription)
+  }
+
+  readonly #lookAtDoubtful = (): void => {
+    for (const { connection, transport } of this.#doubtful) {
+      if (connection.open && transport.bufferedBytes > this.#parts.maxBufferedBytes) this.#parts.onSlow(connection)
+    }
+    this.#doubtful.clear()
   }
 
   // Whatever number of channels has reached a connection in this flush, it costs one write.

@@ -1,4 +1,3 @@
-import pLimit from 'p-limit'
 import type { Broker, Member } from '../brokers/broker.ts'
 import type { Subscription } from './channel.ts'
 import type { Connection } from './connection.ts'
@@ -56,6 +55,11 @@ export class Presence {
     left.add(id)
   }
 
+  /** Tells anew what others may see of a connection. */
+  renewed (connection: Connection): void {
+    for (const { name, presence } of connection.subscriptions.keys()) if (presence) this.joined(name, connection)
+  }
+
   /** Ends; resolves when the broker knows of all who have left. */
   async stop (): Promise<void> {
     clearInterval(this.#timer)
@@ -82,15 +86,21 @@ export class Presence {
   async repeat (): Promise<void> {
     if (this.#repeating) return
     this.#repeating = true
-    await pLimit(CHANNELS_AT_ONCE).map(this.#here(), async ([channel, subscriptions]) => {
-      const all = Array.from(subscriptions)
-      for (let from = 0; from < all.length; from += MEMBERS_AT_ONCE) {
-        // Some may have left while the ones before were named.
-        const here = all.slice(from, from + MEMBERS_AT_ONCE).filter((subscription) => subscriptions.has(subscription))
-        await this.#update(channel, here.map(({ connection }) => memberOf(connection, channel)), [])
-      }
-    })
+    // One after the other each takes the next one: a promise for each of 15,000 at once took 60 ms of the loop.
+    const channels = this.#here()[Symbol.iterator]()
+    await Promise.all(Array.from({ length: CHANNELS_AT_ONCE }, async () => {
+      for (let next; !(next = channels.next()).done;) await this.#repeat(...next.value)
+    }))
     this.#repeating = false
+  }
+
+  async #repeat (channel: string, subscriptions: ReadonlySet<Subscription>): Promise<void> {
+    const all = Array.from(subscriptions)
+    for (let from = 0; from < all.length; from += MEMBERS_AT_ONCE) {
+      // Some may have left while the ones before were named.
+      const here = all.slice(from, from + MEMBERS_AT_ONCE).filter((subscription) => subscriptions.has(subscription))
+      await this.#update(channel, here.map(({ connection }) => memberOf(connection, channel)), [])
+    }
   }
 
   // What fails is made up for: who has come is named again, who has gone is forgotten in time.
