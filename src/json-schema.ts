@@ -1,5 +1,5 @@
 import AjvCompiler from '@fastify/ajv-compiler'
-import { Type, type TSchema } from 'typebox'
+import { Type, type Static, type TSchema } from 'typebox'
 
 /** What a compiled schema is: a function that says whether a value satisfies it, and leaves what is wrong beside. */
 export type Validate = ((value: unknown) => boolean) & { errors?: { instancePath: string, message?: string, params?: object }[] | null }
@@ -12,6 +12,11 @@ export const compile = (schema: object): Validate => compiler({ schema, method: 
 /** A field that may be left out, or be null as some languages write that. */
 export function optional<Schema extends TSchema> (schema: Schema) {
   return Type.Optional(Type.Union([schema, Type.Null()]))
+}
+
+/** An object whose fields may have any name. A record of TypeBox does not look at fields whose name holds a new line. */
+export function record<Schema extends TSchema> (schema: Schema) {
+  return Type.Unsafe<Record<string, Static<Schema>>>({ type: 'object', additionalProperties: schema })
 }
 
 /** What is wrong with the value that a schema has refused last, in a few words that begin with its path. */

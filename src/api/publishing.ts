@@ -2,7 +2,7 @@ import { Type, type Static } from 'typebox'
 import { bytesOrJson } from '../centrifugo/values.ts'
 import type { PublishExtras } from '../hub/channel-api.ts'
 import { publicationOf, WrittenJson, type PublicationData } from '../hub/publication.ts'
-import { optional } from '../json-schema.ts'
+import { optional, record } from '../json-schema.ts'
 import { ReplyError, replyErrorOf } from '../reply-errors.ts'
 import { inTurns } from './in-turns.ts'
 import { MAX_ENTRIES, method, PARALLEL, type Context, type Result } from './method.ts'
@@ -12,7 +12,7 @@ const MAX_KEY_LENGTH = 255
 const publication = Type.Object({
   data: Type.Optional(Type.Unknown()),
   b64data: optional(Type.String()),
-  tags: optional(Type.Record(Type.String(), Type.String())),
+  tags: optional(record(Type.String())),
   skip_history: optional(Type.Boolean()),
   idempotency_key: optional(Type.String({ maxLength: MAX_KEY_LENGTH }))
 })

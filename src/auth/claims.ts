@@ -3,7 +3,7 @@ import { Type, type Static } from 'typebox'
 import { valueIn } from '../centrifugo/values.ts'
 import { fanfareError } from '../errors.ts'
 import type { Grant, Identity } from '../hub/connection.ts'
-import { compile, firstError, optional } from '../json-schema.ts'
+import { compile, firstError, optional, record } from '../json-schema.ts'
 
 // 31 December 9999, in seconds: what is later is a mistake, such as milliseconds.
 const LAST_SECOND = 253_402_300_799
@@ -27,7 +27,7 @@ const common = {
 const connectionClaims = Type.Object({
   ...common,
   channels: Type.Optional(Type.Array(Type.String())),
-  subs: Type.Optional(Type.Record(Type.String(), Type.Object({ ...infoFields, ...dataFields }))),
+  subs: Type.Optional(record(Type.Object({ ...infoFields, ...dataFields }))),
   meta: Type.Optional(Type.Unknown())
 })
 

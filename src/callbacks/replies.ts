@@ -2,7 +2,7 @@ import secureParse from 'secure-json-parse'
 import { Type, type Static, type TSchema } from 'typebox'
 import { dataFields, infoFields, seconds } from '../auth/claims.ts'
 import { fanfareError } from '../errors.ts'
-import { compile, firstError, optional } from '../json-schema.ts'
+import { compile, firstError, optional, record } from '../json-schema.ts'
 import type { decisions } from './settings.ts'
 
 const data = { ...dataFields, b64data: optional(Type.String({ pattern: '^[A-Za-z0-9+/]*={0,2}$' })) }
@@ -15,7 +15,7 @@ const results = {
     ...infoFields,
     ...data,
     channels: optional(Type.Array(Type.String())),
-    subs: optional(Type.Record(Type.String(), Type.Object({ ...infoFields, ...data }))),
+    subs: optional(record(Type.Object({ ...infoFields, ...data }))),
     meta: Type.Optional(Type.Unknown())
   }),
   refresh: Type.Object({ expired: optional(Type.Boolean()), expire_at: optional(seconds), ...infoFields }),

@@ -3,7 +3,7 @@ import type { Broker, History, HistoryQuery, Member, PublishOptions } from '../b
 import { fanfareError } from '../errors.ts'
 import type { ChannelBehaviour, ChannelRules } from './channel-rules.ts'
 import { serverRefusal, type Action } from './permissions.ts'
-import { channelNameRefusal, publicationOf, type Position, type Publication, type PublicationData } from './publication.ts'
+import { channelNameRefusal, mustBeTags, publicationOf, type Position, type Publication, type PublicationData } from './publication.ts'
 
 // To name as many costs milliseconds, which all who ask within a moment can share.
 const CROWD = 1000
@@ -60,6 +60,7 @@ export class ChannelApi {
   async publish (channel: string, data: PublicationData, { tags, ...extras }: PublishExtras = {}): Promise<Position> {
     this.#check(channel, 'publish')
     const publication = publicationOf(data)
+    if (tags) mustBeTags(tags)
     return this.order(channel, tags ? { ...publication, tags } : publication, extras)
   }
 

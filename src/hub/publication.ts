@@ -72,6 +72,12 @@ export function mustBeJson (value: unknown): void {
   if (value !== undefined) jsonOf(value)
 }
 
+/** Sees that tags are texts; throws FANFARE_BAD_DATA. */
+export function mustBeTags (tags: Readonly<Record<string, unknown>>): void {
+  const [name, value] = Object.entries(tags).find(([, value]) => typeof value !== 'string') ?? []
+  if (name !== undefined) throw fanfareError('FANFARE_BAD_DATA', `a tag ${JSON.stringify(name)} that is ${value === null ? 'null' : typeof value}, and no string`)
+}
+
 function jsonOf (data: unknown): string {
   let text: string | undefined
   try {

@@ -1,4 +1,4 @@
-import { ServerResponse, type OutgoingHttpHeaders } from 'node:http'
+import { ServerResponse, type IncomingMessage, type OutgoingHttpHeaders } from 'node:http'
 import { Socket } from 'node:net'
 import type { Writable } from 'node:stream'
 import { setTimeout as wait } from 'node:timers/promises'
@@ -11,6 +11,12 @@ const CLOSE_TIMEOUT_MS = 5000
 // What those get that are still there when the node stops, beyond the drain, to take their last bytes. The back end of the
 // callbacks gets 1 s after that, and the process ends 1.5 s after the drain.
 const LAST_BYTES_MS = 400
+
+/** What reads the requests of a connection in Node: the latest one, and what gets each. */
+interface RequestParser {
+  readonly incoming?: IncomingMessage | null
+  onIncoming: (request: IncomingMessage) => number
+}
 
 /** What is said on a stream beside what an encoding makes. */
 export interface StreamWords {
@@ -120,7 +126,16 @@ export function beginStream (response: ServerResponse, headers: OutgoingHttpHead
 
 // Response and reply take 2 kB of memory for each connection (measured, Node 20).
 function detach (response: ServerResponse, socket: Socket): void {
-  // What else the peer sends is no request any more: the answer would come between the events.
+  // What else the peer sends is no request any more: the answer would come between the events. What came in the same packet has
+  // been read as one, or is about to be; Node would end the process when it is answered, as the socket has no response.
+  const { parser } = socket as Socket & { parser?: RequestParser | null }
+  if (parser) {
+    if (parser.incoming && parser.incoming !== response.req) socket.destroy()
+    parser.onIncoming = () => {
+      socket.destroy()
+      return 0
+    }
+  }
   const parsers = socket.listeners('data') as (() => void)[]
   socket.on('data', ignore)
   for (const parser of parsers) socket.off('data', parser)

@@ -2,6 +2,9 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
+// Node reads 2,000 by default, names and values, and leaves out the rest without a word.
+const MAX_HEADERS = 1000
+
 type Answer = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
 
 /**
@@ -13,15 +16,24 @@ type Answer = (request: IncomingMessage, socket: Duplex, head: Buffer) => void
  */
 export function answerUpgrades (server: Server, answer: Answer, cuts: boolean): Answer {
   return (request, socket, head) => {
+    // The answer to the request before is still due: nothing can be said to this one, and nobody would read from the socket any more.
+    if (socket.destroyed || responseOn(socket)) {
+      socket.destroy()
+      return
+    }
     if (!wantsWebSocket(request)) {
       answerOrdinarily(server, request, socket, head)
       return
     }
     answer(request, socket, head)
-    if (!cuts) return
-    const response = (socket as Socket & { _httpMessage?: ServerResponse })._httpMessage
-    response?.once('finish', () => socket.destroy())
+    const response = responseOn(socket)
+    // What is answered at once was refused before any hook, for a bad URL: nobody else cuts that.
+    if (response && (cuts || response.writableEnded)) response.once('finish', () => socket.destroy())
   }
+}
+
+function responseOn (socket: Duplex): ServerResponse | null | undefined {
+  return (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage
 }
 
 function wantsWebSocket ({ headers: { upgrade = '' } }: IncomingMessage): boolean {
@@ -30,6 +42,11 @@ function wantsWebSocket ({ headers: { upgrade = '' } }: IncomingMessage): boolea
 
 // Node has let go of the connection. It takes it as a new one, on which the same request comes without that wish.
 function answerOrdinarily (server: Server, { method, url, httpVersion, rawHeaders }: IncomingMessage, socket: Duplex, head: Buffer): void {
+  // Node has left out what is beyond them, perhaps the length of the body.
+  if (rawHeaders.length >= 2 * MAX_HEADERS) {
+    socket.destroy()
+    return
+  }
   const lines = [`${method} ${url} HTTP/${httpVersion}`]
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const [name = '', value = ''] = rawHeaders.slice(at, at + 2)

@@ -1,6 +1,6 @@
 import { Type, type Static, type TSchema } from 'typebox'
 import { historyParams } from '../../centrifugo/history.ts'
-import { compile, firstError, optional } from '../../json-schema.ts'
+import { compile, firstError, optional, record } from '../../json-schema.ts'
 
 const MAX_ID = 4_294_967_295
 
@@ -12,7 +12,7 @@ const commands = {
   connect: Type.Object({
     token: optional(Type.String()),
     data: Type.Optional(Type.Unknown()),
-    subs: optional(Type.Record(Type.String(), Type.Object({ recover: optional(Type.Boolean()), ...position }))),
+    subs: optional(record(Type.Object({ recover: optional(Type.Boolean()), ...position }))),
     name: optional(Type.String()),
     version: optional(Type.String())
   }),

@@ -54,9 +54,10 @@ export class Sessions {
   #take (id: string, message: Message): boolean {
     const known = this.#sessions.get(id)
     if (!known) return true
-    if (!known.transport.paused) known.waiting = 0
-    known.waiting += message.data.length + OVERHEAD_BYTES
-    if (known.waiting > this.#maxWaitingBytes) return false
+    if (known.transport.paused) {
+      known.waiting += message.data.length + OVERHEAD_BYTES
+      if (known.waiting > this.#maxWaitingBytes) return false
+    } else known.waiting = 0
     known.session.receive(message)
     return true
   }

@@ -1,0 +1,70 @@
+import { once } from 'node:events'
+import type { Socket } from 'node:net'
+import t, { type Test } from 'tap'
+import { connect, until } from '../helper.ts'
+import { startProcess } from '../process.ts'
+import { SECRET } from '../tokens.ts'
+import { dial, UPGRADE } from './raw.ts'
+
+// What comes in one packet with a request that becomes a connection. A server of its own: each of these ended it, or left it with
+// sockets that nobody read from.
+
+const STREAM = `GET /connection/sse?cf_connect=${encodeURIComponent('{"id":1,"connect":{}}')} HTTP/1.1\r\nHost: a\r\n\r\n`
+const PUBLIC_STREAM = 'GET /sse HTTP/1.1\r\nHost: a\r\n\r\n'
+
+/** Sends both in one packet; resolves with what was answered when the server has hung up. */
+async function hungUp (t: Test, url: string, text: string): Promise<string> {
+  const socket: Socket = dial(url)
+  t.teardown(() => { socket.destroy() })
+  let answer = ''
+  socket.on('data', (data) => { answer += String(data) })
+  const closed = once(socket, 'close')
+  socket.write(text)
+  await closed
+  return answer
+}
+
+async function countOf (url: string): Promise<number> {
+  return (await (await fetch(`${url}/health/ready`)).json() as { connections: number }).connections
+}
+
+t.test('a request right behind one that is answered with a stream: one such packet of anybody ended the process', async (t) => {
+  for (const settings of [{}, { TOKEN_HMAC_SECRET: SECRET }, { CONNECT_RATE: '1000' }]) {
+    const { url, wsUrl, child } = await startProcess(t, settings)
+    for (const stream of 'TOKEN_HMAC_SECRET' in settings ? [STREAM] : [STREAM, PUBLIC_STREAM]) {
+      for (const [name, second] of [['404', 'GET /nope'], ['hello', 'GET /hello'], ['another stream', 'GET /connection/sse'], ['an upgrade', 'GET /ws']]) {
+        const answer = await hungUp(t, url, `${stream}${second} HTTP/1.1\r\nHost: a\r\n${second === 'GET /ws' ? UPGRADE : ''}\r\n`)
+        t.notMatch(answer, '101 Switching', `${name}: no WebSocket on the socket of a stream`)
+        t.ok(answer.split('HTTP/1.1 ').length <= 2, `${name}: one answer at most`)
+      }
+    }
+    await until(async () => await countOf(url) === 0)
+    t.equal(child.exitCode, null)
+    if (!('TOKEN_HMAC_SECRET' in settings)) await connect(t, wsUrl)
+  }
+})
+
+t.test('a stream whose client sends something later goes on', async (t) => {
+  const { url } = await startProcess(t)
+  const socket = dial(url)
+  t.teardown(() => { socket.destroy() })
+  socket.write(PUBLIC_STREAM)
+  await once(socket, 'data')
+  socket.write('GET /hello HTTP/1.1\r\nHost: a\r\n\r\n')
+  await fetch(`${url}/hello`)
+  t.equal(await countOf(url), 1)
+})
+
+t.test('upgrades that no hook sees are cut: their sockets stayed for ever, and kept a stopping node from its end', async (t) => {
+  const { url, child } = await startProcess(t)
+  t.match(await hungUp(t, url, `GET /%zz HTTP/1.1\r\nHost: a\r\n${UPGRADE}\r\n`), /^HTTP\/1.1 400 /)
+  t.match(await hungUp(t, url, `GET /hello/${'x'.repeat(300)} HTTP/1.1\r\nHost: a\r\n${UPGRADE}\r\n`), /^HTTP\/1.1 404 /)
+  await hungUp(t, url, `GET /hello HTTP/1.1\r\nHost: a\r\n\r\nGET /ws HTTP/1.1\r\nHost: a\r\n${UPGRADE}\r\n`)
+  await hungUp(t, url, `GET /hello HTTP/1.1\r\nHost: a\r\n\r\nGET /hello HTTP/1.1\r\nHost: a\r\n${UPGRADE.replace('websocket', 'h2c')}\r\n`)
+  const crowd = Array.from({ length: 1100 }, (_, number) => `a${number}: b\r\n`).join('')
+  t.equal(await hungUp(t, url, `POST /hello HTTP/1.1\r\nHost: a\r\n${UPGRADE.replace('websocket', 'h2c')}${crowd}Content-Length: 34\r\n\r\nGET /hello HTTP/1.1\r\nHost: evil\r\n\r\n`), '', 'a body was taken for a request')
+  const began = performance.now()
+  child.kill('SIGTERM')
+  t.same(await once(child, 'exit'), [0, null])
+  t.ok(performance.now() - began < 5000, `it ended within ${Math.round(performance.now() - began)} ms`)
+})
