@@ -34,6 +34,8 @@ export interface History {
   readonly position: Position
   /** Whether `since` is of this channel, and what came right after it is still there. With `limit` 0 only the first is looked at. */
   readonly continuous: boolean
+  /** Whether `maxBytes` left out some of what was asked for. */
+  readonly cut?: boolean
 }
 
 /** One who is in a channel. */

@@ -18,6 +18,8 @@ export interface Stream {
    * with its data, or another takes its place, what it has of an epoch is what that epoch began with.
    */
   readonly earlier?: readonly Position[]
+  /** Whether the part of them ends where it does because of `maxBytes`. */
+  readonly cut?: boolean
 }
 
 /** Answers a query of a channel's history. */
@@ -25,10 +27,10 @@ export function historyOf (stream: Stream, query: HistoryQuery): History {
   const { since, limit, reverse = false } = query
   const from = since === undefined ? undefined : offsetOf(stream, since)
   const continuous = since === undefined || (from !== undefined && (limit === 0 || reverse || reaches(stream, from)))
-  return { publications: select(stream, query, from), position: stream.position, continuous }
+  return { ...select(stream, query, from), position: stream.position, continuous }
 }
 
-function select ({ publications, position: { offset } }: Stream, { last, limit, reverse, maxBytes = Infinity }: HistoryQuery, from: number | undefined): Publication[] {
+function select ({ publications, position: { offset }, cut = false }: Stream, { last, limit, reverse, maxBytes = Infinity }: HistoryQuery, from: number | undefined): Pick<History, 'publications' | 'cut'> {
   const place = last === undefined ? from : offset - last
   const begin = place === undefined || reverse ? 0 : indexFrom(publications, place + 1)
   const end = place === undefined || !reverse ? publications.length : indexFrom(publications, place)
@@ -37,10 +39,10 @@ function select ({ publications, position: { offset } }: Stream, { last, limit, 
   for (let count = 0; count < Math.min(limit, end - begin); count++) {
     const publication = publications.at(reverse ? end - 1 - count : begin + count) as Publication
     bytes += publication.data.length
-    if (bytes > maxBytes && count > 0) break
+    if (bytes > maxBytes && count > 0) return { publications: selected, cut: true }
     selected.push(publication)
   }
-  return selected
+  return { publications: selected, cut: cut && selected.length < limit }
 }
 
 // Which offset a position of an earlier epoch has now; none if it is of no known epoch, or what it counts was lost.

@@ -33,9 +33,12 @@ export async function readHistory (connections: ConnectionManager, budget: Reply
   const history = await connections.history(channel, {
     limit: limit === -1 ? MAX_PUBLICATIONS : Math.min(limit ?? 0, MAX_PUBLICATIONS),
     since: since ? await positionOf(connections, channel, since, reverse === true) : undefined,
-    reverse: reverse === true
+    reverse: reverse === true,
+    maxBytes: budget.left
   })
   if (!history.continuous) throw new ReplyError(112)
+  // Not even read: many who ask for much at the same time would take more than this node has.
+  if (history.cut) budget.refuse()
   budget.take(history.publications.reduce((sum, { data }) => sum + data.length, 0))
   return history
 }

@@ -20,8 +20,18 @@ export class ReplyBudget {
    * @throws {ReplyError} 106 if there is not as much left
    */
   take (bytes: number): void {
-    if (bytes > this.#bytes) throw new ReplyError(106, `The replies to one request may have ${this.#most} bytes in all: ask for less at once`)
+    if (bytes > this.#bytes) this.refuse()
     this.#bytes -= bytes
+  }
+
+  /** What is left; 1 at least. */
+  get left (): number {
+    return Math.max(1, this.#bytes)
+  }
+
+  /** @throws {ReplyError} 106 */
+  refuse (): never {
+    throw new ReplyError(106, `The replies to one request may have ${this.#most} bytes in all: ask for less at once`)
   }
 
   /** Counts what has been made. */

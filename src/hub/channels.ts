@@ -39,6 +39,7 @@ export class Channels {
       open: (name) => this.#open(name),
       closeIfIdle: (channel) => this.#closeIfIdle(channel),
       join: (connection, name, echo) => this.join(connection, name, echo),
+      writeDue: (connection) => parts.fanOut.writeDue(connection),
       tell: (connection, name, recovered, position) => this.#tell(connection, name, recovered, position)
     })
   }
@@ -174,6 +175,7 @@ export class Channels {
   }
 
   #tell (connection: Connection, name: string, recovered: boolean, position: Position): void {
+    this.#parts.fanOut.writeDue(connection)
     const bytes = connection.encoding.encodeRecovery?.(name, recovered, position)
     if (bytes) connection.transport.write(bytes)
     else if (!recovered) this.#end(connection, name, endCodes.insufficientState, closeCodes.insufficientState)

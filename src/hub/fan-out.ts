@@ -71,7 +71,16 @@ export class FanOut {
    */
   catchUp (channel: Channel, subscription: Subscription): void {
     channel.catchUp(subscription, this.#deliver)
-    this.#writeDue(subscription.connection)
+    this.writeDue(subscription.connection)
+  }
+
+  /** Writes what a flush under way has for a connection. To be called before something is encoded that does not wait for its end. */
+  writeDue (connection: Connection): void {
+    const { due, open, transport } = connection
+    if (!due) return
+    connection.due = undefined
+    if (open) transport.writeAll(due)
+    this.#writes++
   }
 
   #notePublishers (channel: Channel, publications: readonly Publication[]): void {
@@ -195,20 +204,12 @@ export class FanOut {
     const reached = this.#reached
     while (this.#written < reached.length) {
       const stop = Math.min(this.#written + WRITES_PER_LOOK, reached.length)
-      for (; this.#written < stop; this.#written++) this.#writeDue(reached[this.#written] as Connection)
+      for (; this.#written < stop; this.#written++) this.writeDue(reached[this.#written] as Connection)
       if (performance.now() >= deadline) break
     }
     if (this.#written < reached.length) return
     this.#reached = []
     this.#written = 0
-  }
-
-  #writeDue (connection: Connection): void {
-    const { due, open, transport } = connection
-    if (!due) return
-    connection.due = undefined
-    if (open) transport.writeAll(due)
-    this.#writes++
   }
 
   #tooSlow (subscription: Subscription, count: number): void {
@@ -223,7 +224,7 @@ export class FanOut {
 
   #tellSkipped (subscription: Subscription): void {
     const { connection, skipped } = subscription
-    this.#writeDue(connection)
+    this.writeDue(connection)
     subscription.skipped = 0
     if (connection.open) this.#parts.onSkipped(subscription, skipped)
   }

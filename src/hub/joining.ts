@@ -50,6 +50,8 @@ export interface JoiningParts {
   open (name: string): Channel
   closeIfIdle (channel: Channel): void
   join (connection: Connection, name: string, echo: boolean): void
+  /** Writes what other channels have for it first: what it is told next may say where it is in those. */
+  writeDue (connection: Connection): void
   /** Says whether all is there that came after the position where somebody was. */
   tell (connection: Connection, name: string, recovered: boolean, position: Position): void
   close (connection: Connection, close: Close): void
@@ -172,6 +174,7 @@ export class Joining {
 
   // Lets it in with the last piece, if that is not so large that what comes next would find too much waiting.
   #write (connection: Connection, channel: Channel, echo: boolean, { publications, complete }: Piece): boolean {
+    this.#parts.writeDue(connection)
     const heard = echo ? publications : publications.filter(({ from }) => from !== connection.id)
     const bytes = heard.length > 0 ? connection.encoding.encode(channel.name, heard) : undefined
     const isIn = complete && (bytes?.length ?? 0) <= this.#parts.maxBufferedBytes / 2

@@ -102,6 +102,12 @@ export async function brokerContract (t: Test, make: () => Broker): Promise<void
     t.same(await texts({ limit: 1, last: 2 }), ['m11', true])
     t.same(await texts({ limit: 10, last: 0 }), ['', true])
     t.same(await texts({ limit: 10, last: 1000, maxBytes: 1 }), ['m3', true], 'one at least')
+    t.same(await texts({ limit: 10, reverse: true, maxBytes: 1 }), ['m12', true])
+    const isCut = async (query: Parameters<Broker['history']>[1]): Promise<boolean | undefined> => (await node.broker.history(channel, query)).cut
+    for (const reverse of [false, true]) {
+      t.equal(await isCut({ limit: 10, reverse, maxBytes: 1 }), true, 'it says that there is more')
+      for (const query of [{ limit: 10 }, { limit: 1, maxBytes: 1 }, { limit: 0, maxBytes: 1 }, { limit: 10, maxBytes: 10_000 }]) t.notOk(await isCut({ ...query, reverse }))
+    }
     t.same(await texts({ limit: 10, since: at(12) }), ['', true], 'nothing was missed')
     t.same(await texts({ limit: 10, since: at(2) }), ['m3 m4 m5 m6 m7 m8 m9 m10 m11 m12', true], 'just enough is there')
     t.same((await texts({ limit: 10, since: at(1) }) as unknown[])[1], false, 'm2 is gone')

@@ -45,10 +45,10 @@ export function decodeHeard (message: Buffer): Heard {
 }
 
 /** What history.lua returns. */
-export type HistoryReply = [epoch: Buffer, offset: number, earlier: Buffer, size: number, entries: [id: Buffer, fields: Buffer[]][]]
+export type HistoryReply = [epoch: Buffer, offset: number, earlier: Buffer, size: number, entries: [id: Buffer, fields: Buffer[]][], cut: number]
 
 /** Reads what history.lua returns; the publications are in order of their offsets afterwards, also if they were asked for in reverse. */
-export function decodeHistory ([epochBytes, offset, earlier, size, entries]: HistoryReply, reverse: boolean): Stream {
+export function decodeHistory ([epochBytes, offset, earlier, size, entries, cut]: HistoryReply, reverse: boolean): Stream {
   const epoch = epochBytes.toString()
   const publications: Publication[] = []
   for (const [id, fields] of reverse ? entries.reverse() : entries) {
@@ -59,5 +59,5 @@ export function decodeHistory ([epochBytes, offset, earlier, size, entries]: His
       if (first + index > offset - size) publications.push(decodePublication(fields[2 * index + 1] as Buffer, { epoch, offset: first + index }))
     }
   }
-  return { position: { epoch, offset }, publications, earlier: earlier.length > 0 ? earlier.toString().split(',').map(positionOf) : [] }
+  return { position: { epoch, offset }, publications, earlier: earlier.length > 0 ? earlier.toString().split(',').map(positionOf) : [], cut: cut === 1 }
 }

@@ -2,7 +2,7 @@
 -- ARGV: new epoch, seconds to keep the position for, offset to begin after (with "reverse": before) or "",
 --   how many at most (0: none, -1: all), "reverse" or "", only the last so many or "", how many bytes at most, epoch of the
 --   offset if a node has been told of it by Redis itself or "", command to publish with, channel to publish to
--- Returns epoch, offset, earlier epochs, how many publications the channel keeps, entries. At the edges
+-- Returns epoch, offset, earlier epochs, how many publications the channel keeps, entries, 1 if there were more bytes. At the edges
 -- the entries may hold more than was asked for: an entry has several publications.
 local epoch, offset, earlier = open(ARGV[1])
 -- Channels that nothing was ever published to are made up easily.
@@ -25,19 +25,29 @@ local entries, most, last = {}, tonumber(ARGV[7]), tonumber(ARGV[6])
 local size = tonumber(redis.call('HGET', KEYS[1], 's') or '0')
 -- The oldest entry may hold more than the channel keeps.
 if not reverse then since = math.max(since or 0, offset - math.min(last or size, size)) end
+local cut, bytes = 0, 0
+local function isTooMuch(entry)
+  for field = 2, #entry[2], 2 do bytes = bytes + #entry[2][field] end
+  if #entries > 0 and bytes > most then cut = 1 end
+  return cut == 1
+end
 if limit ~= 0 and reverse then
-  local range = {'XREVRANGE', KEYS[2], '+', '-'}
-  if limit > 0 and not since then range[5], range[6] = 'COUNT', limit end
-  entries = redis.call(unpack(range))
+  -- The entry that holds the one before the offset comes first, whatever else it holds.
+  local first = since and redis.call('XRANGE', KEYS[2], string.format('%.0f-0', math.max(since - 1, 0)), '+', 'COUNT', 1)[1]
+  local range = {'XREVRANGE', KEYS[2], first and first[1] or '+', '-'}
+  if limit > 0 then range[5], range[6] = 'COUNT', limit end
+  for _, entry in ipairs(redis.call(unpack(range))) do
+    if isTooMuch(entry) then break end
+    entries[#entries + 1] = entry
+  end
 elseif limit ~= 0 then
-  local from, count, bytes, done = string.format('%.0f-0', since + 1), 0, 0, false
+  local from, count, done = string.format('%.0f-0', since + 1), 0, false
   -- A few at a time: how many publications an entry holds is not known before.
   repeat
     local found = redis.call('XRANGE', KEYS[2], from, '+', 'COUNT', 4)
     for _, entry in ipairs(found) do
       local id = tonumber(string.match(entry[1], '^%d+'))
-      for field = 2, #entry[2], 2 do bytes = bytes + #entry[2][field] end
-      if #entries > 0 and bytes > most then
+      if isTooMuch(entry) then
         done = true
         break
       end
@@ -52,4 +62,4 @@ elseif limit ~= 0 then
     end
   until done or #found < 4
 end
-return {epoch, offset, earlier, size, entries}
+return {epoch, offset, earlier, size, entries, cut}
