@@ -67,7 +67,7 @@ export class TokenVerifier {
    * @throws {FanfareError} FANFARE_TOKEN_INVALID, FANFARE_TOKEN_EXPIRED, FANFARE_KEYS_UNAVAILABLE
    */
   connection (token: string): Identity | Promise<Identity> {
-    const identityIn = (claims: object): Identity => identityOf(claimsIn('connection', claims))
+    const identityIn = (claims: object): Identity => withLeeway(identityOf(claimsIn('connection', claims)))
     const claims = this.#claims(token)
     return claims instanceof Promise ? claims.then(identityIn) : identityIn(claims)
   }
@@ -95,6 +95,12 @@ export class TokenVerifier {
       throw refusalOf(failure && error.code === WRONG_ALGORITHM ? failure as Error : error, token)
     })
   }
+}
+
+// Who is let in although the time is over, as clocks differ, stays for as long as they may: ended at once it would only come back.
+function withLeeway (identity: Identity): Identity {
+  const { expiresAt = Infinity } = identity
+  return expiresAt <= Date.now() ? { ...identity, expiresAt: expiresAt + LEEWAY_MS } : identity
 }
 
 function verifierFor (key: string, algorithms: readonly string[], { tokenIssuer, tokenAudience }: TokenSettings): Verify {

@@ -62,6 +62,11 @@ export class Cluster {
     return [this.#describe(), ...this.#others().map(([, { facts }]) => facts)]
   }
 
+  /** Whether a node lives. */
+  has (id: string): boolean {
+    return id === this.id || this.#others().some(([other]) => other === id)
+  }
+
   /** How many nodes live, with this one. */
   get size (): number {
     return this.#others().length + 1
@@ -94,7 +99,7 @@ export class Cluster {
    */
   async askNode (node: string, question: string, subject: unknown): Promise<unknown> {
     if (node === this.id) return this.#handlers.get(question)?.(subject)
-    if (this.#others().some(([id]) => id === node)) return (await this.#askOthers([node], { question, subject, to: node })).get(node)
+    if (this.has(node)) return (await this.#askOthers([node], { question, subject, to: node })).get(node)
   }
 
   async #askOthers (others: readonly string[], what: { question: string, subject: unknown, to?: string }): Promise<Map<string, unknown>> {

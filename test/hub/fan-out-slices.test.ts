@@ -1,7 +1,10 @@
 import t from 'tap'
+import type { History, HistoryQuery } from '../../src/brokers/broker.ts'
+import { MemoryBroker } from '../../src/brokers/memory.ts'
 import { closeCodes } from '../../src/close-codes.ts'
 import type { Connection } from '../../src/hub/connection.ts'
 import type { ConnectionManager } from '../../src/hub/connection-manager.ts'
+import { SseEncodingForSeveral } from '../../src/transports/sse-encoding.ts'
 import { linesEncoding, managerOf, nextTurn, TestTransport } from './alone.ts'
 
 // By a clock that only writes move: with 64 of them between two looks at it, each slice of a flush ends after the first 64.
@@ -37,6 +40,36 @@ t.test('a long flush of several channels leaves time for others, and nothing ove
 
   for (const { lines } of transports.slice(0, -4)) t.strictSame(lines, ['red 1', 'green 1', 'red 2', 'green 2'])
   t.strictSame(transports.slice(-4).map(({ lines }) => lines), [first, [], [...first, 'green 2'], [...first, 'reply', 'red 2', 'green 2']])
+})
+
+t.test('ids of a stream with several channels say no more than what was written before: what waited in a long flush came later, and was lost to who was cut in between', async (t) => {
+  class Held extends MemoryBroker {
+    release = (): void => {}
+    asked = false
+    override async history (channel: string, query: HistoryQuery): Promise<History> {
+      const history = await super.history(channel, query)
+      if (channel === 'green' && query.since) await new Promise<void>((resolve) => Object.assign(this, { release: resolve, asked: true }))
+      return history
+    }
+  }
+  const broker = new Held(1e6)
+  const manager = managerOf({}, {}, broker)
+  await manager.publish('green', 'green 1')
+  const first = new SlowTransport()
+  for (let count = 0; count < RECEIVERS; count++) manager.open(count === 0 ? first : new SlowTransport(), linesEncoding(false), { peer: { address: 'x' }, channels: ['red', 'blue'] })
+  const positions = new Map([['red', await manager.position('red')], ['green', { ...await manager.position('green'), offset: 0 }]])
+  const transport = new SlowTransport()
+  const { subscriptions } = manager.open(transport, new SseEncodingForSeveral(positions, new Set()), { peer: { address: 'x' }, channels: ['red', 'green'] }, { positions })
+  while (!broker.asked || subscriptions.size === 0) await nextTurn()
+  manager.publish('red', 'red 1')
+  manager.publish('blue', 'blue 1')
+  while (first.lines.length === 0) await nextTurn()
+  t.notOk(transport.lines.includes('data: red 1'), 'red 1 waits for it')
+  broker.release()
+  while (!transport.lines.includes('data: green 1')) await nextTurn()
+  const offsets = transport.lines.filter((line) => line.startsWith('id: ')).map((line) => Array.from(line.matchAll(/:(\d+)/g), ([, offset]) => Number(offset)))
+  t.strictSame(offsets, [[1, 0], [1, 1]])
+  t.strictSame(transport.lines.filter((line) => line.startsWith('data: ')), ['data: red 1', 'data: green 1'])
 })
 
 t.test('who is told what it missed hears first what still waits for it in a long flush', async (t) => {

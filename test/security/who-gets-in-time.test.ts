@@ -1,5 +1,5 @@
 import t from 'tap'
-import { connect, start, until, type Client, type Running } from '../helper.ts'
+import { connect, refusal, start, until, type Client, type Running } from '../helper.ts'
 import { startRedis } from '../redis.ts'
 import { apiOf, KEY } from '../routes/api-client.ts'
 import { listenTo } from '../sse-client.ts'
@@ -57,10 +57,14 @@ t.test('a refresh without an end takes the end away', async (t) => {
   t.strictSame(await forever.hears(1), ['still here'])
 })
 
-t.test('a token whose end has passed within the leeway is let in and ends at once', async (t) => {
-  const { wsUrl } = await startSecure(t)
-  const client = await connect(t, wsUrl, await as('ada', { exp: secondsFromNow(-1) }))
-  t.equal((await client.closed()).code, 3005)
+t.test('a token whose end has passed within the leeway of 5 s is let in until that is over; it was ended at once, and came back', async (t) => {
+  const { app, wsUrl } = await startSecure(t)
+  const client = await connect(t, wsUrl, await as('ada', { exp: secondsFromNow(-3) }))
+  const closed = client.closed()
+  await app.connections.publish('broadcast', 'still here')
+  t.strictSame(await client.hears(1), ['still here'])
+  t.equal((await closed).code, 3005)
+  t.match(await refusal(wsUrl, await as('ada', { exp: secondsFromNow(-6) })), { status: 401, body: /FANFARE_TOKEN_EXPIRED/ })
 })
 
 t.test('a connection that is closed before its token ends leaves nothing to expire', async (t) => {

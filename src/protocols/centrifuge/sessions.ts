@@ -1,3 +1,4 @@
+import { fanfareError } from '../../errors.ts'
 import type { Cluster } from '../../hub/cluster.ts'
 import type { Message } from '../protocol.ts'
 import type { Emulated } from './codec.ts'
@@ -43,12 +44,15 @@ export class Sessions {
    * Hands a client's commands to its session, on whatever node that is.
    *
    * @returns whether they were taken: not those of a client that is held back and has sent very much; nothing if there is no
-   * such node, or it does not answer. A session that has ended takes everything: its client knows by its stream
-   * @throws when the other nodes cannot be asked
+   * such node. A session that has ended takes everything: its client knows by its stream
+   * @throws when the other nodes cannot be asked, or the one that is meant does not answer
    */
   async pass ({ node, session, data }: Emulated, binary: boolean): Promise<boolean | undefined> {
     if (node === this.#cluster.id) return this.#take(session, { data, binary })
-    return await this.#cluster.askNode(node, 'emulate', { session, data: data.toString('base64'), binary } satisfies Passed) as boolean | undefined
+    if (!this.#cluster.has(node)) return
+    const taken = await this.#cluster.askNode(node, 'emulate', { session, data: data.toString('base64'), binary } satisfies Passed) as boolean | undefined
+    if (taken === undefined) throw fanfareError('FANFARE_SILENT_NODE')
+    return taken
   }
 
   #take (id: string, message: Message): boolean {
