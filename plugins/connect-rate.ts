@@ -3,7 +3,7 @@ import underPressure from '@fastify/under-pressure'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import type { PluginSettings } from '../src/config.ts'
-import { fanfareError } from '../src/errors.ts'
+import { fanfareError, SettingError } from '../src/errors.ts'
 
 declare module 'fastify' {
   interface FastifyContextConfig {
@@ -31,6 +31,7 @@ async function connectRate (app: FastifyInstance, { connectRate, maxEventLoopDel
   }
 
   if (maxEventLoopDelay > 0) {
+    if (app.hasDecorator('isUnderPressure')) throw new SettingError('maxEventLoopDelay', 'cannot be set where @fastify/under-pressure is registered already: give that the limit')
     // What is there goes on: only what is new is refused.
     await app.register(underPressure, { maxEventLoopDelay, pressureHandler: () => {} })
     app.addHook('onRequest', async (request) => {

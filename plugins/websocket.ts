@@ -1,4 +1,5 @@
 import type { Server } from 'node:http'
+import { Socket } from 'node:net'
 import websocket from '@fastify/websocket'
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
@@ -6,6 +7,7 @@ import type { WebSocket } from 'ws'
 import { chooseSubprotocol } from '../src/auth/token-of-request.ts'
 import { closeCodes } from '../src/close-codes.ts'
 import type { PluginSettings } from '../src/config.ts'
+import { SettingError } from '../src/errors.ts'
 import { cutHalfFrames } from '../src/transports/half-frames.ts'
 import { guardReceivers } from '../src/transports/receiver-guard.ts'
 import { answerUpgrades } from '../src/transports/upgrades.ts'
@@ -46,6 +48,7 @@ async function webSockets (app: FastifyInstance, settings: PluginSettings): Prom
     // For what clients send; what we send is compressed once for all, see src/transports.
     perMessageDeflate: compression && { threshold, serverNoContextTakeover: true, clientNoContextTakeover: true }
   }
+  if (app.hasDecorator('injectWS')) throw new SettingError('@fastify/websocket', 'is registered by Fanfare itself, with its own limits: leave it out, and WebSocket routes of your own work beside /ws')
   guardReceivers()
   const before = app.server.listeners('upgrade')
   await app.register(websocket, {
@@ -61,7 +64,9 @@ async function webSockets (app: FastifyInstance, settings: PluginSettings): Prom
 }
 
 // A WebSocket of a route that is not ours has nobody else to close it.
-async function closed (client: WebSocket): Promise<void> {
+async function closed (client: WebSocket & { _socket?: unknown }): Promise<void> {
+  // The pipe that `injectWS` makes does not end on this side when it ends on the other.
+  if (!(client._socket instanceof Socket)) client.terminate()
   if (client.readyState === client.OPEN) client.close(closeCodes.restart.code, closeCodes.restart.reason)
   // `once` of node:events would reject when the client sends something wrong.
   if (client.readyState !== client.CLOSED) await new Promise((resolve) => client.once('close', resolve))

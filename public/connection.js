@@ -146,7 +146,10 @@ export class Connection {
     const ifCurrent = (handle) => (event) => { if (socket === this.#socket) handle(event) }
     socket.addEventListener('open', ifCurrent(() => this.#opened()))
     socket.addEventListener('message', ifCurrent((event) => this.#received(event.data)))
-    socket.addEventListener('close', ifCurrent(({ code, reason }) => this.#closed({ code, reason, hint: this.openedAt === undefined ? doubt : undefined })))
+    socket.addEventListener('close', ifCurrent(({ code, reason }) => {
+      const hint = this.openedAt === undefined ? doubt : undefined
+      this.#closed({ code, reason, hint, isWrong: hint !== undefined })
+    }))
   }
 
   #opened () {

@@ -61,7 +61,8 @@ export class Presence {
     if (channel !== this.#channel) return
     const hidden = response?.status === 404 || response?.status === 403
     this.#parts.panel.hidden = hidden
-    if (hidden) this.#poll.stop()
+    // Until there is a token, or another channel.
+    if (hidden || response?.status === 401) this.#poll.stop()
     this.#poll.every = Math.max(EVERY, (answer?.clients ?? 0) * EVERY_PER_CLIENT)
     this.#show(answer)
     if (answer) this.#tell(answer.clients)

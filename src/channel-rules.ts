@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { Type, type Static } from 'typebox'
-import type { PluginSettings } from './config.ts'
+import { LONGEST_TTL_S, type PluginSettings } from './config.ts'
 import { SettingError } from './errors.ts'
 import { ChannelRules, type ChannelRule as HubRule } from './hub/channel-rules.ts'
 import { permissions, type Permissions } from './hub/permissions.ts'
@@ -17,7 +17,7 @@ const channelRule = Type.Object({
   /** Publications that are kept; 0: none. */
   historySize: Type.Optional(Type.Integer({ minimum: 0 })),
   /** How long they are kept after the last one, in seconds; 0: not at all. */
-  historyTtl: Type.Optional(Type.Number({ minimum: 0 })),
+  historyTtl: Type.Optional(Type.Number({ minimum: 0, maximum: LONGEST_TTL_S })),
   /** Whether it is known who is there. */
   presence: Type.Optional(Type.Boolean()),
   /** What happens to a client that reads too slowly: `close` or `drop`. */

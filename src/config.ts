@@ -11,6 +11,9 @@ import { areForwardable, callbackEvents, isBaseUrl, isSecret } from './callbacks
 import { SettingError } from './errors.ts'
 import { isHttpUrl } from './http-url.ts'
 
+/** How long a history may be kept at most: 100 years. Redis takes no time that is much later. */
+export const LONGEST_TTL_S = 3_153_600_000
+
 const seconds = (description: string, standard: number) =>
   Type.Number({ description, unit: 'seconds', default: standard, exclusiveMinimum: 0, maximum: 86_400, takes: 'a number of seconds above 0 and at most 86400' })
 
@@ -38,7 +41,7 @@ export const pluginSettings = {
   compression: Type.Boolean({ description: 'permessage-deflate for clients that offer it, without context takeover', default: true, takes: 'on or off' }),
   compressionThreshold: count('Messages from this size on are compressed; from 16 KiB on those that threads have time for', 1024, 'bytes'),
   historySize: count('Publications that a channel keeps for who comes later or comes back. 0: none', 100, 'publications'),
-  historyTtl: Type.Number({ description: 'How long a channel keeps them after its last publication. 0: not at all', unit: 'seconds', default: 300, minimum: 0, takes: 'a number of seconds, 0 or more' }),
+  historyTtl: Type.Number({ description: 'How long a channel keeps them after its last publication. 0: not at all', unit: 'seconds', default: 300, minimum: 0, maximum: LONGEST_TTL_S, takes: `a number of seconds from 0 to ${LONGEST_TTL_S}` }),
   maxHistoryBytes: count('What all channels together keep in this process; the idlest give way. Not with Redis, which has limits of its own', 268_435_456, 'bytes', 1),
   presence: Type.Boolean({ description: 'Whether it is known who is in a channel', default: true, takes: 'on or off' }),
   presenceTtl: seconds('How long those are taken to be there whose node has died', 60),
@@ -77,11 +80,10 @@ export const processSettings = {
   trustProxy: list('Reverse proxies whose X-Forwarded-* headers count', 'a comma-separated list of addresses or CIDRs such as 10.0.0.0/8')
 }
 
-const pluginSchema = Type.Object(pluginSettings)
 const serverSchema = Type.Object({ ...processSettings, ...pluginSettings })
 
 /** The plugin's settings, validated and complete. */
-export type PluginSettings = Static<typeof pluginSchema>
+export type PluginSettings = Static<Type.TObject<typeof pluginSettings>>
 /** What the plugin works with: its settings, and what cannot be written in a variable. */
 export interface PluginOptions extends PluginSettings {
   /** Rules for channels by name; they come before those of `channelsFile`. See docs/channels.md. */
@@ -111,7 +113,13 @@ export function pluginSettingsFrom ({ channels, prefix, ...options }: Partial<Pl
   }
   // Fastify ignores it for a plugin that is not encapsulated, as this one, whose decorators are for the whole app.
   if (prefix) throw new SettingError('prefix', `is not taken by Fanfare itself; register it in a context with one: app.register(async (app) => app.register(fanfare), { prefix: ${JSON.stringify(prefix)} })`)
-  return { ...validate(pluginSchema, defined(options), (name) => name) as PluginSettings, ...channels && { channels } }
+  const given = Object.fromEntries(settingsOfProcess(options).map((name) => [name, processSettings[name]]))
+  return { ...validate(Type.Object({ ...given, ...pluginSettings }), defined(options), (name) => name) as PluginSettings, ...channels && { channels } }
+}
+
+/** Which options mean nothing to the plugin, as they belong to whoever listens. */
+export function settingsOfProcess (options: object): (keyof typeof processSettings)[] {
+  return Object.keys(options).filter((name): name is keyof typeof processSettings => name in processSettings)
 }
 
 /**
@@ -192,5 +200,9 @@ function defined (values: Record<string, unknown>): Record<string, unknown> {
 }
 
 function readDotEnv (): NodeJS.Dict<string> {
-  return existsSync('.env') ? parseEnv(readFileSync('.env', 'utf8')) : {}
+  try {
+    return existsSync('.env') ? parseEnv(readFileSync('.env', 'utf8')) : {}
+  } catch (error) {
+    throw new SettingError('.env', `cannot be read: ${(error as Error).message}`)
+  }
 }

@@ -88,7 +88,7 @@ function sentenceOf (error: NodeJS.ErrnoException & { port?: number, address?: s
   if (error instanceof SettingError || error.code === 'FANFARE_UNAVAILABLE') return error.message
   if (error.code === 'EADDRINUSE') return `PORT ${error.port} is taken on ${error.address}: stop what listens there, or set another PORT`
   if (error.code === 'EACCES' && error.port !== undefined) return `PORT ${error.port} may not be used by this user: take one above 1023`
-  if (error.code === 'EADDRNOTAVAIL' || error.code === 'ENOTFOUND') return `HOST is no address of this machine: ${error.message}`
+  if (['EADDRNOTAVAIL', 'ENOTFOUND', 'EAI_AGAIN', 'EINVAL'].includes(error.code ?? '') && error.syscall !== undefined) return `HOST is no address of this machine: ${error.message}`
   return error.stack ?? String(error)
 }
 

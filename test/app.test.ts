@@ -1,7 +1,9 @@
+import underPressure from '@fastify/under-pressure'
+import websocket from '@fastify/websocket'
 import fastify from 'fastify'
 import t from 'tap'
 import fanfare from '../src/app.ts'
-import { build, connect, start, until } from './helper.ts'
+import { build, connect, listen, start, until } from './helper.ts'
 
 t.test('registers in an app with routes of its own, which publish', async (t) => {
   const app = fastify()
@@ -118,6 +120,56 @@ t.test('a wrong option stops the start with a sentence that names it', async (t)
   const other = fastify()
   t.teardown(() => other.close())
   await t.rejects(async () => { await other.register(fanfare, { pingIntervall: 1 } as never) }, { message: 'pingIntervall is not a setting of Fanfare' })
+})
+
+t.test('what belongs to the host is looked at and named, as it has no effect; it was taken without a word', async (t) => {
+  const lines: string[] = []
+  const app = fastify({ logger: { stream: { write: (line: string) => { lines.push(line) } } } })
+  t.teardown(() => app.close())
+  await app.register(fanfare, { trustProxy: ['127.0.0.1'], port: 1 } as never)
+  t.match(lines.join(''), 'trustProxy has no effect as an option of the plugin: it belongs to Fastify({ trustProxy })')
+  const other = fastify()
+  t.teardown(() => other.close())
+  await t.rejects(async () => { await other.register(fanfare, { port: 'abc' } as never) }, { message: /^port takes a whole number/ })
+})
+
+t.test('what the host validates its own routes with is not asked about ours', async (t) => {
+  const app = fastify({ ajv: { customOptions: { useDefaults: false, coerceTypes: false } } })
+  app.setValidatorCompiler(() => () => ({ error: new Error('asked') }))
+  t.teardown(() => app.close())
+  await app.register(fanfare)
+  app.get('/own', { schema: { querystring: {} } }, async () => 'own')
+  const { url, wsUrl } = await listen(app)
+  t.match(await (await fetch(`${url}/own`)).json(), { message: /asked/ })
+  for (const path of ['/presence', '/position', '/sse?history=2']) {
+    const answer = await fetch(url + path)
+    t.equal(answer.status, 200, path)
+    await answer.body?.cancel()
+  }
+  await connect(t, `${wsUrl}?history=2`)
+  await connect(t, `${wsUrl.replace('/ws', '/connection/websocket')}`)
+})
+
+t.test('@fastify/websocket and @fastify/under-pressure of the host: a sentence says what to do; it was an exception that nobody could catch', async (t) => {
+  const app = fastify()
+  await app.register(websocket)
+  await t.rejects(async () => { await app.register(fanfare) }, { message: /^@fastify\/websocket is registered by Fanfare itself/ })
+  const other = fastify()
+  t.teardown(() => other.close())
+  await other.register(underPressure)
+  await t.rejects(async () => { await other.register(fanfare, { maxEventLoopDelay: 100 }) }, { message: /^maxEventLoopDelay cannot be set where/ })
+})
+
+t.test('an app closes at once after injectWS, whether its client has closed or not; it took 5 s', async (t) => {
+  for (const leaves of [true, false]) {
+    const app = await build(t)
+    const ws = await app.injectWS('/ws')
+    if (leaves) ws.close()
+    const began = performance.now()
+    await app.close()
+    t.ok(performance.now() - began < 3000, `within ${Math.round(performance.now() - began)} ms`)
+    t.equal(app.connections.count, 0)
+  }
 })
 
 t.test('page: false leaves / to the host app', async (t) => {

@@ -63,9 +63,13 @@ import fanfare, { type ChannelRule } from 'fanfare'
 const rule: ChannelRule = { match: 'orders:*', historySize: 10 }
 const app = fastify()
 await app.register(fanfare, { channels: [rule] })
+app.get('/echo', { websocket: true }, (socket) => { socket.on('message', (data) => socket.send(data as Buffer)) })
 app.get('/orders', { preValidation: app.identify }, async (request: FastifyRequest) => request.peer?.user ?? 'nobody')
 await app.connections.publish('orders:42', { state: 'shipped' })
 console.log((await app.inject('/orders')).body)
+const ws = await app.injectWS('/ws')
+ws.send('hello')
+await new Promise((resolve) => ws.once('message', resolve))
 await app.close()
 `
 

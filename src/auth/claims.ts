@@ -6,7 +6,7 @@ import type { Grant, Identity } from '../hub/connection.ts'
 import { compile, firstError, optional, record } from '../json-schema.ts'
 
 // 31 December 9999, in seconds: what is later is a mistake, such as milliseconds.
-const LAST_SECOND = 253_402_300_799
+export const LAST_SECOND = 253_402_300_799
 
 /** A time in seconds since 1970. */
 export const seconds = Type.Integer({ minimum: 0, maximum: LAST_SECOND })

@@ -25,10 +25,10 @@ export function parseAddress (text: string, channel?: string): Address {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const scheme = SCHEMES[url?.protocol ?? '']
   if (url === undefined || scheme === undefined) {
-    throw new UsageError(`Not a WebSocket address: "${text}". Give one such as ws://localhost:8000/ws.`)
+    throw new UsageError(`Not a WebSocket address: "${url ? withoutSecrets(url) : text.replace(/\/\/.*@|\?.*/g, '…')}". Give one such as ws://localhost:8000/ws.`)
   }
   if (url.hash !== '') {
-    throw new UsageError(`A WebSocket address cannot have a part after "#": "${text}". Write "%23" for the character itself.`)
+    throw new UsageError(`A WebSocket address cannot have a part after "#": "${withoutSecrets(url)}". Write "%23" for the character itself.`)
   }
   url.protocol = scheme
   if (url.pathname === '/') url.pathname = '/ws'

@@ -1,13 +1,11 @@
 import { createSecretKey } from 'node:crypto'
 import { format, parse } from '@lukeed/ms'
-import { Command, InvalidArgumentError } from 'commander'
+import { Command, InvalidArgumentError, Option } from 'commander'
 import { decodeJwt, decodeProtectedHeader, SignJWT } from 'jose'
+import { LAST_SECOND } from '../auth/claims.ts'
 import { TokenVerifier } from '../auth/token-verifier.ts'
 import { serverSettingsFrom, type ServerSettings } from '../config.ts'
 import { visible } from './output.ts'
-
-// What is later cannot be shown as a date.
-const LAST_SECOND = 8_640_000_000_000
 
 interface TokenFlags {
   user?: string
@@ -33,7 +31,7 @@ export function tokenCommand (): Command {
     .description('Prints a token signed with TOKEN_HMAC_SECRET, or says what a token holds and whether the server takes it.')
     .option('--user <id>', 'user that the token is for (sub)', named)
     .option('--channels <names>', 'channels that it opens, with commas between', (names: string) => names.split(',').map((name) => named(name.trim())))
-    .option('--channel <name>', 'makes a subscription token for this channel instead', named)
+    .addOption(new Option('--channel <name>', 'makes a subscription token for this channel instead').argParser(named).conflicts('channels'))
     .option('--expires <time>', 'after which it ends: 90s, 15m, 1h, 7d', time, '1h')
     .option('--check <jwt>', 'says what this token holds, and whether the server takes it')
     .addHelpText('after', EXAMPLES)
@@ -109,7 +107,9 @@ function named (text: string): string {
   return text
 }
 
+// A number alone would be taken for milliseconds.
 function time (text: string): string {
-  if (!(Number(parse(text)) > 0)) throw new InvalidArgumentError('It takes a time such as 90s, 15m, 1h or 7d.')
+  const ms = Number(parse(text))
+  if (/^[\d.]*$/.test(text) || !(ms > 0) || (Date.now() + ms) / 1000 > LAST_SECOND) throw new InvalidArgumentError('It takes a time such as 90s, 15m, 1h or 7d.')
   return text
 }
