@@ -139,13 +139,9 @@ t.test('what the host validates its own routes with is not asked about ours', as
   t.teardown(() => app.close())
   await app.register(fanfare)
   app.get('/own', { schema: { querystring: {} } }, async () => 'own')
-  const { url, wsUrl } = await listen(app)
-  t.match(await (await fetch(`${url}/own`)).json(), { message: /asked/ })
-  for (const path of ['/presence', '/position', '/sse?history=2']) {
-    const answer = await fetch(url + path)
-    t.equal(answer.status, 200, path)
-    await answer.body?.cancel()
-  }
+  const { wsUrl } = await listen(app)
+  t.match((await app.inject('/own')).json(), { message: 'asked' })
+  for (const path of ['/presence', '/position']) t.equal((await app.inject(path)).statusCode, 200, path)
   await connect(t, `${wsUrl}?history=2`)
   await connect(t, `${wsUrl.replace('/ws', '/connection/websocket')}`)
 })
@@ -163,6 +159,7 @@ t.test('@fastify/websocket and @fastify/under-pressure of the host: a sentence s
 t.test('an app closes at once after injectWS, whether its client has closed or not; it took 5 s', async (t) => {
   for (const leaves of [true, false]) {
     const app = await build(t)
+    await app.ready()
     const ws = await app.injectWS('/ws')
     if (leaves) ws.close()
     const began = performance.now()
