@@ -3,6 +3,7 @@ import { Type, type Static } from 'typebox'
 import { LONGEST_TTL_S, type PluginSettings } from './config.ts'
 import { SettingError } from './errors.ts'
 import { ChannelRules, type ChannelRule as HubRule } from './hub/channel-rules.ts'
+import { globRefusal } from './hub/glob.ts'
 import { permissions, type Permissions } from './hub/permissions.ts'
 import type { Publication } from './hub/publication.ts'
 import { depthRefusal } from './json-depth.ts'
@@ -59,6 +60,8 @@ function readRules (file: string): unknown {
 function compiled (source: string, rules: unknown): HubRule[] {
   if (!validateRules(rules)) throw new SettingError(source, `takes a list of rules, see docs/channels.md: ${firstError(validateRules)}`)
   return (rules as ChannelRule[]).map(({ schema, ...rule }) => {
+    const refusal = globRefusal(rule.match)
+    if (refusal) throw new SettingError(source, `has a rule for ${rule.match}, which ${refusal}`)
     try {
       return schema ? { ...rule, refuse: refusalBy(compile(schema)) } : rule
     } catch (error) {

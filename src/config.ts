@@ -28,7 +28,7 @@ const list = (description: string, takes: string, standard: string[] = []) =>
  * environment variable in upper case with underscores (`maxMessageBytes` is `MAX_MESSAGE_BYTES`).
  */
 export const pluginSettings = {
-  allowedOrigins: list('Origins that may connect from a browser, exact or globs with up to three `*` and no parentheses; none given: only the host that serves the page; `*` allows all. A request without Origin passes', 'a comma-separated list such as https://example.com,https://*.example.org'),
+  allowedOrigins: list('Origins that may connect from a browser, exact or globs with up to three of `*` and `{` and no parentheses; none given: only the host that serves the page; `*` allows all. A request without Origin passes', 'a comma-separated list such as https://example.com,https://*.example.org'),
   maxMessageBytes: count('Largest message that a client may send, after decompression; larger ones close with 1009', 65_536, 'bytes', 1),
   maxBufferedBytes: count('What may wait for one slow client before it is closed with 3008', 1_048_576, 'bytes', 1),
   slowReceiver: Type.Union([Type.Literal('close'), Type.Literal('drop')], { description: 'What happens to a client with more than MAX_BUFFERED_BYTES waiting: `close` with 3008, or `drop` publications until it has caught up', default: 'close', takes: 'close or drop' }),

@@ -1,18 +1,17 @@
 import picomatch from 'picomatch'
 import { fanfareError, type FanfareError } from '../errors.ts'
+import { globRefusal } from '../hub/glob.ts'
 
 // What browsers send: scheme, host and perhaps port, in lower case and nothing else. All other shapes are made up to
 // get past a pattern.
 const MAX_ORIGIN_LENGTH = 300
-// Each star multiplies what the worst origin takes: with three it is some 20 ms.
-const MAX_STARS = 3
 const ORIGIN = /^[a-z][a-z0-9+.-]*:\/\/[^\s/\\?#@,]+$/
 
 /** Whether this may be an origin, or a glob of origins: with a scheme, without a path, and not dear to look at. */
 export function isOriginPattern (text: string): boolean {
   if (text === '*') return true
   const [, host = ''] = /^[^\s/]+:\/\/([^\s/?#]+)$/.exec(text) ?? []
-  return host !== '' && !/[()+]/.test(host) && (text.match(/\*+/g)?.length ?? 0) <= MAX_STARS
+  return host !== '' && !globRefusal(text)
 }
 
 /**

@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache'
-import picomatch from 'picomatch'
+import { matcherOf } from './glob.ts'
 import type { Permissions } from './permissions.ts'
 import type { Publication } from './publication.ts'
 
@@ -36,21 +36,6 @@ export interface ChannelRule extends Partial<Omit<ChannelBehaviour, 'allow' | 'm
   readonly allow?: Partial<Permissions> | undefined
   /** A name or a glob: `orders`, `chat:*`, `{news,sports}/**`. */
   readonly match: string
-}
-
-/**
- * Makes a function that says whether a name of a channel matches a glob. To a glob `/`, `.` and `!` are characters like
- * any other here.
- */
-export function matcherOf (glob: string): (name: string) => boolean {
-  const matches = picomatch(withoutPath(glob), { nonegate: true })
-  return (name) => matches(withoutPath(name))
-}
-
-// Globs are made for paths, in which `.`, `..` and `/` are not like other characters: a name that holds them could get past a
-// rule for all. So neither holds a `/` or begins with a dot here; names have no characters for private use, such as these.
-function withoutPath (text: string): string {
-  return `\ue000${text.replaceAll('/', '\ue001')}`
 }
 
 /** Which behaviour a channel has: the first rule that matches its name says so. */

@@ -175,8 +175,12 @@ t.test('rules by name of channel: history, presence, slow receivers and schema',
 t.test('wrong rules stop the start with a sentence', async (t) => {
   for (const [channels, sentence] of [
     [[{ match: '' }], /channels takes a list of rules.*\/0\/match/],
+    // One name of 255 bytes took more than a second, and clients make them up.
+    [[{ match: '*:*:*:*:events' }], /channels has a rule for \*:\*:\*:\*:events, which may hold 3 of/],
+    [[{ match: '+(a|aa)' }], /which may hold/],
     [[{ match: 'x', historysize: 1 }], /must NOT have additional properties: historysize/],
     [[{ match: 'x', schema: { type: 'nothing' } }], /channels has a schema for x that is none/]
   ] as const) await t.rejects(start(t, { channels: channels as never }), { code: 'FANFARE_BAD_SETTING', message: sentence })
+  await start(t, { channels: [{ match: '{a,b}:*' }, { match: 'c++' }, { match: '*:*:*:*' }] })
   await t.rejects(start(t, { channelsFile: '/does/not/exist.json' }), { message: /^CHANNELS_FILE takes the path of a JSON file: ENOENT/ })
 })
