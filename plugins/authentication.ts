@@ -2,7 +2,7 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import fp from 'fastify-plugin'
 import { Arrivals } from '../src/arrivals.ts'
 import { originGuard } from '../src/auth/origin.ts'
-import { tokenOfRequest } from '../src/auth/token-of-request.ts'
+import { hidesItsPage, tokenOfRequest } from '../src/auth/token-of-request.ts'
 import { TokenVerifier } from '../src/auth/token-verifier.ts'
 import { isOpen, type PluginSettings } from '../src/config.ts'
 import { fanfareError } from '../src/errors.ts'
@@ -117,6 +117,7 @@ async function authentication (app: FastifyInstance, settings: PluginSettings): 
     try {
       // What a client brings where there are no keys is for the callback.
       const token = verifier.hasKeys ? tokenOfRequest(request, request.headers.cookie === undefined || originRefusal(request) ? undefined : tokenCookie) : undefined
+      if (token === undefined && unknown.transport === 'websocket' && hidesItsPage(request, tokenCookie)) return refused(fanfareError('FANFARE_COOKIE_WITHOUT_ORIGIN'))
       const { subscriptionToken } = request.query as { subscriptionToken?: string | string[] }
       const identity = token === undefined ? withoutToken(unknown) : verifier.connection(token)
       if (subscriptionToken !== undefined) return withGrants(identity, unknown, [subscriptionToken].flat())

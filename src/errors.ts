@@ -26,6 +26,7 @@ export const errorTable = {
   FANFARE_REFUSED: [403, 'The application refused this'],
   FANFARE_CALLBACK_REFUSED: [403, '%s'],
   FANFARE_ORIGIN_REFUSED: [403, 'Pages of %s may not connect: add the origin to ALLOWED_ORIGINS, or name the reverse proxy in TRUST_PROXY'],
+  FANFARE_COOKIE_WITHOUT_ORIGIN: [403, 'A cookie counts only beside an Origin that may connect, and this request has none: bring the token in another way'],
   FANFARE_NOT_FOUND: [404, 'There is nothing at %s'],
   FANFARE_NO_METHOD: [404, 'There is no method %s'],
   FANFARE_NO_WEBSOCKET_HERE: [404, 'There is no WebSocket at %s; connect to /ws'],

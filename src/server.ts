@@ -7,6 +7,7 @@ import fanfare from './app.ts'
 import { pluginSettings, serverSettingsFrom, type PluginSettings, type ServerSettings } from './config.ts'
 import { errorOf, fanfareError, SettingError } from './errors.ts'
 import { keepHiddenClasses } from './hidden-classes.ts'
+import { logDestination } from './log-destination.ts'
 import { RequestLog } from './request-log.ts'
 import { FAULT_SIGNALS, GROUP_SIGNALS, speaksForAll, WorkerLife } from './worker.ts'
 import { runsWorkers, runWorkers } from './workers.ts'
@@ -74,8 +75,7 @@ function loggerOptions ({ logLevel: level, workers }: ServerSettings): FastifySe
   // On a terminal it matters which process says something only if there are several.
   const ignore = workers === 1 ? 'pid,hostname' : 'hostname'
   if (process.stdout.isTTY) return { level, serializers, transport: { target: 'pino-pretty', options: { ignore, translateTime: 'SYS:HH:MM:ss', singleLine: true } } }
-  // What is logged while a write is under way goes with the next: a write for each line took a fifth of what a connect costs.
-  return { level, serializers, stream: pino.destination({ dest: 1, sync: false }) }
+  return { level, serializers, stream: logDestination() }
 }
 
 // What a client sent that is no HTTP may hold a token.

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { mkdtempSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -35,6 +35,23 @@ t.test('logs opening and closing with facts, messages with sizes only at debug, 
   t.match(lines.find(({ msg }) => msg === 'message'), { level: 20, connection: opened.connection, channel: 'red', bytes: 18 })
   t.match(lines.find(({ msg }) => msg === 'connection closed'), { level: 30, connection: opened.connection, code: 1000, seconds: Number, connections: 0 })
   t.notMatch(output(), /secret content|topsecret/)
+})
+
+t.test('log lines that nobody reads are left out, and counted: they filled the memory', async (t) => {
+  const { child, output, wsUrl } = await startProcess(t, { LOG_LEVEL: 'debug' })
+  const { ws } = await connect(t, `${wsUrl}?echo=false`)
+  child.stdout?.pause()
+  for (let count = 0; count < 120_000; count++) ws.send('x')
+  const residentMiB = (): number => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1]) / 1024
+  const before = residentMiB()
+  const pong = once(ws, 'pong')
+  ws.ping()
+  await pong
+  t.ok(residentMiB() - before < 100, `${Math.round(residentMiB() - before)} MiB more`)
+  child.stdout?.resume()
+  await until(() => output().includes('Log lines are missing here'))
+  const { lines } = JSON.parse(output().split('\n').find((line) => line.includes('are missing here')) as string) as { lines: number }
+  t.ok(lines > 1000, `${lines} lines are missing`)
 })
 
 t.test('bad settings end the start with one sentence each and exit code 1', async (t) => {

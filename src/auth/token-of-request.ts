@@ -45,6 +45,11 @@ export function mayBringCookies ({ origin, 'sec-fetch-site': site }: IncomingHtt
   return origin !== undefined || site === 'same-origin'
 }
 
+/** Whether a request brings a token as a cookie, and does not say which page it is from: browsers do, when they open a WebSocket. */
+export function hidesItsPage ({ headers: { origin, cookie } }: Pick<Request, 'headers'>, cookieName: string): boolean {
+  return origin === undefined && cookie !== undefined && parseCookie(cookie)[cookieName] !== undefined
+}
+
 function cookieIn (headers: IncomingHttpHeaders, name: string | undefined): string | undefined {
   const { cookie } = headers
   if (name !== undefined && cookie !== undefined && mayBringCookies(headers)) return parseCookie(cookie)[name]

@@ -7,7 +7,10 @@ t.test('a cookie counts only with an Origin that may connect, or on a request of
   const cookie = `theme=dark; fanfare_token=${await tokenOf({ sub: 'ada' })}`
   await connect(t, wsUrl, { headers: { cookie, origin: 'https://app.example' } })
   t.match(await refusal(wsUrl, { headers: { cookie, origin: 'https://evil.example' } }), { status: 403 })
-  t.match(await refusal(wsUrl, { headers: { cookie } }), { status: 401, body: /FANFARE_TOKEN_MISSING/ })
+  t.match(await refusal(wsUrl, { headers: { cookie } }), { status: 403, body: /FANFARE_COOKIE_WITHOUT_ORIGIN/ })
+  const guests = await startSecure(t, { allowAnonymous: true, channels: [{ match: '*', allow: { subscribe: 'everyone' } }] })
+  t.equal((await refusal(guests.wsUrl, { headers: { cookie } })).status, 403, 'nor is it a guest')
+  await connect(t, guests.wsUrl, { headers: { cookie: 'theme=dark' } })
   for (const path of ['/presence', '/position', '/sse']) {
     t.equal((await answerOf(url + path, { cookie, origin: 'https://app.example' })).status, 200, path)
     t.equal((await answerOf(url + path, { cookie, 'sec-fetch-site': 'same-origin' })).status, 200, `${path}, of our own site`)

@@ -1,4 +1,6 @@
-import { execFile } from 'node:child_process'
+import { execFile, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { text } from 'node:stream/consumers'
 import { decodeJwt, decodeProtectedHeader, jwtVerify } from 'jose'
 import t from 'tap'
 import { refusal } from '../helper.ts'
@@ -44,11 +46,21 @@ t.test('--channel makes a subscription token', async (t) => {
   t.equal((await refusal(`${wsUrl}?channel=$room&subscriptionToken=${out.trim()}`, bearer(await tokenOf({ sub: 'ada' })))).status, 101)
 })
 
+t.test('whoever reads the output may go: it was a stack trace', async (t) => {
+  const child = spawn('bash', ['-o', 'pipefail', '-c', `node dist/src/cli/main.js token --check ${await tokenOf({ sub: 'ada' })} | true`], { env: { ...process.env, ...settings }, stdio: ['ignore', 'pipe', 'pipe'] })
+  const said = text(child.stderr)
+  t.equal((await once(child, 'exit'))[0], 0)
+  t.equal(await said, '')
+})
+
 t.test('what is missing or wrong is said in one line', async (t) => {
   for (const [args, env, line] of [
     [[], settings, /--user ID/],
     [['--user', 'ada'], { ...settings, TOKEN_HMAC_SECRET: '' }, /Set TOKEN_HMAC_SECRET/],
     [['--user', 'ada', '--expires', 'soon'], settings, /It takes a time such as 90s, 15m, 1h or 7d\./],
+    [['--user', 'ada', '--expires', '3600'], settings, /It takes a time such as/],
+    [['--user', 'ada', '--expires', '9000y'], settings, /It takes a time such as/],
+    [['--user', 'ada', '--channels', 'a', '--channel', 'b'], settings, /--channel .*cannot be used with .*--channels/],
     [['--user', ''], settings, /It takes a name\./],
     [['--user', 'ada', '--channel', ''], settings, /It takes a name\./],
     [['--user', 'ada', '--channels', 'a,,b'], settings, /It takes a name\./],
