@@ -25,15 +25,20 @@ export function parseAddress (text: string, channel?: string): Address {
   const url = URL.canParse(text) ? new URL(text) : undefined
   const scheme = SCHEMES[url?.protocol ?? '']
   if (url === undefined || scheme === undefined) {
-    throw new UsageError(`Not a WebSocket address: "${url ? withoutSecrets(url) : text.replace(/\/\/.*@|\?.*/g, '…')}". Give one such as ws://localhost:8000/ws.`)
+    throw new UsageError(`Not a WebSocket address: "${asTyped(text)}". Give one such as ws://localhost:8000/ws.`)
   }
   if (url.hash !== '') {
-    throw new UsageError(`A WebSocket address cannot have a part after "#": "${withoutSecrets(url)}". Write "%23" for the character itself.`)
+    throw new UsageError(`A WebSocket address cannot have a part after "#": "${asTyped(text)}". Write "%23" for the character itself.`)
   }
   url.protocol = scheme
   if (url.pathname === '/') url.pathname = '/ws'
   if (channel !== undefined) url.searchParams.set('channel', channel)
   return { url, shown: withoutSecrets(url), echoes: url.searchParams.get('echo') !== 'false' }
+}
+
+// What is no address has no parts that could be taken out of it.
+function asTyped (text: string): string {
+  return text.replace(/\/\/.*@/, '//').replace(/([?&](?:token|subscriptionToken)=)[^&#]*/g, '$1…')
 }
 
 function withoutSecrets (url: URL): string {

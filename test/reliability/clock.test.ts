@@ -1,7 +1,9 @@
+import { once } from 'node:events'
 import { existsSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import t, { type Test } from 'tap'
-import { until } from '../helper.ts'
+import { connect, until } from '../helper.ts'
 import { startRedis } from '../redis.ts'
+import { as, SECRET, secondsFromNow } from '../tokens.ts'
 import { Follower } from './follower.ts'
 import { recorderOf, startNode, wsUrlsOf, type Nodes } from './nodes.ts'
 import { Publisher } from './publisher.ts'
@@ -68,6 +70,24 @@ async function proveClockDoesNotMatter (t: Test, settings: NodeJS.ProcessEnv, co
 }
 
 t.test('the clock steps by an hour and by a day, forwards and back: no disconnect, order kept, nothing lost', { timeout: 200_000 }, (t) => proveClockDoesNotMatter(t, {}, 1))
+
+t.test('the clock steps while connections have tokens: none ends before its time, and each ends when it comes', { timeout: 100_000 }, async (t) => {
+  const { settings, step } = steppingClock(t)
+  const { url, wsUrl } = await startNode(t, { PING_INTERVAL: '0.5', PONG_TIMEOUT: '3', TOKEN_HMAC_SECRET: SECRET, ...settings })
+  const clients = await Promise.all(Array.from({ length: CLIENTS }, async (_none, index) => connect(t, wsUrl, await as(`u${index}`, { exp: secondsFromNow(2 * HOUR) }))))
+  const brief = await connect(t, wsUrl, await as('brief', { exp: secondsFromNow(8) }))
+  const closed = brief.closed()
+  let ended = 0
+  for (const { ws } of clients) ws.once('close', () => { ended++ })
+  for (const seconds of [HOUR, DAY, -DAY, DAY]) {
+    step(seconds)
+    await until(async () => Math.abs(await aheadBy(url) - seconds) < 60)
+    await Promise.all(clients.map(async ({ ws }) => once(ws, 'ping')))
+  }
+  t.equal((await closed).code, 3005)
+  t.comment(`4 steps of up to two days: ${ended} of ${CLIENTS} connections closed before their tokens ended`)
+  t.equal(ended, 0)
+})
 
 t.test('the clock of one of two nodes with Redis steps by an hour and by a day, forwards and back: no disconnect, order kept, nothing lost', { timeout: 200_000 }, async (t) => {
   await proveClockDoesNotMatter(t, { REDIS_URL: (await startRedis(t)).url }, 2)

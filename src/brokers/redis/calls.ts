@@ -13,6 +13,8 @@ import type { Outgoing } from './outbox.ts'
 const POSITION_TTL_SECONDS = 86_400
 const IDEMPOTENCY_TTL_SECONDS = 300
 const READS_AT_ONCE = 64
+// Timers go off up to a millisecond early: what was refused by then must be too late for Redis as well.
+const EARLY_MS = 2
 // Channels of which it is remembered up to where this node has published.
 const ACKNOWLEDGED = 10_000
 
@@ -41,7 +43,7 @@ export class Calls {
     const keys = [names.meta(channel), names.stream(channel)]
     const kept = historyTtl > 0 ? historySize : 0
     const values: (string | number | Buffer)[] = [
-      newEpoch(), link.serverTimeIn(timeoutMs), this.#command, names.pubSub(channel), kept, Math.ceil(historyTtl), Math.ceil(Math.max(POSITION_TTL_SECONDS, historyTtl)), IDEMPOTENCY_TTL_SECONDS
+      newEpoch(), link.serverTimeIn(timeoutMs - EARLY_MS), this.#command, names.pubSub(channel), kept, Math.ceil(historyTtl), Math.ceil(Math.max(POSITION_TTL_SECONDS, historyTtl)), IDEMPOTENCY_TTL_SECONDS
     ]
     for (const { bytes, options: { idempotencyKey, skipHistory } } of batch) {
       if (idempotencyKey !== undefined) keys.push(names.idempotency(channel, idempotencyKey))

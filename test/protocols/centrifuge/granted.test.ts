@@ -143,3 +143,15 @@ t.test('what hooks say of channels that a token names, or an address, counts as 
   await named.ask({ subscribe: { channel: 'asked' } })
   t.match(await named.ask({ publish: { channel: 'asked', data: 1 } }), { error: { code: 103 } })
 })
+
+t.test('what a token would override of a channel it does not: nobody is hidden, or given more than rules say, by that', async (t) => {
+  const { app, wsUrl } = await startSecure(t, { channels: [{ match: '*', historySize: 0, allow: { publish: 'none' } }] })
+  const override = { presence: { value: false }, history: { value: true }, force_positioning: { value: true } }
+  const client = await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada', subs: { a: { override } } }) })
+  await client.ask({ subscribe: { channel: '$b', token: await tokenOf({ sub: 'ada', channel: '$b', override }) } })
+  for (const channel of ['a', '$b']) {
+    t.match(await app.connections.presence(channel), [{ user: 'ada' }])
+    t.match(await client.ask({ publish: { channel, data: 1 } }), { error: { code: 103 } })
+    t.match(await client.ask({ history: { channel, limit: 1 } }), { error: { code: 108 } })
+  }
+})
