@@ -1,7 +1,7 @@
 import fastify from 'fastify'
 import t from 'tap'
 import fanfare from '../../src/app.ts'
-import { connect, listen, build, refusal } from '../helper.ts'
+import { connect, listen, refusal } from '../helper.ts'
 import { listenTo } from '../sse-client.ts'
 import { answerOf, as, SECRET, startSecure, tokenOf } from '../tokens.ts'
 import { rawStatus, UPGRADE } from './raw.ts'
