@@ -186,8 +186,9 @@ export class FanOut {
 
   #noteLarge (subscription: Subscription, bytes: Buffer, isCounted: boolean): void {
     const { connection, channel, transport: { bufferedBytes } } = subscription
-    if (bufferedBytes > LAGGING_BYTES && !isCounted) this.backlog.add(connection, bytes)
-    if (bufferedBytes <= this.#parts.maxBufferedBytes || channel.slowReceiver !== 'close') return
+    if (bufferedBytes <= this.#parts.maxBufferedBytes) return
+    if (!isCounted) this.backlog.add(connection, bytes)
+    if (channel.slowReceiver !== 'close') return
     if (this.#doubtful.size === 0) setTimeout(this.#lookAtDoubtful, GRACE_MS).unref()
     this.#doubtful.add(subscription)
   }
