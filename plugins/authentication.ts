@@ -16,6 +16,10 @@ const MIN_SECRET_BYTES = 32
 export type Step<Request extends FastifyRequest = FastifyRequest> = (request: Request, reply: FastifyReply, done: (error?: Error) => void) => void
 
 declare module 'fastify' {
+  interface FastifyContextConfig {
+    /** Whether clients may bring a token after they have connected. */
+    identifiesLater?: boolean
+  }
   interface FastifyRequest {
     /** Who asks; set by `app.identify`. */
     peer: Peer | null
@@ -117,7 +121,7 @@ async function authentication (app: FastifyInstance, settings: PluginSettings): 
     try {
       // What a client brings where there are no keys is for the callback.
       const token = verifier.hasKeys ? tokenOfRequest(request, request.headers.cookie === undefined || originRefusal(request) ? undefined : tokenCookie) : undefined
-      if (token === undefined && unknown.transport === 'websocket' && hidesItsPage(request, tokenCookie)) return refused(fanfareError('FANFARE_COOKIE_WITHOUT_ORIGIN'))
+      if (token === undefined && mustSayItsPage(request) && hidesItsPage(request, tokenCookie)) return refused(fanfareError('FANFARE_COOKIE_WITHOUT_ORIGIN'))
       const { subscriptionToken } = request.query as { subscriptionToken?: string | string[] }
       const identity = token === undefined ? withoutToken(unknown) : verifier.connection(token)
       if (subscriptionToken !== undefined) return withGrants(identity, unknown, [subscriptionToken].flat())
@@ -125,6 +129,11 @@ async function authentication (app: FastifyInstance, settings: PluginSettings): 
     } catch (error) {
       return refused(error)
     }
+  }
+
+  // Browsers say it when they open a WebSocket. Who brings a token later need not.
+  function mustSayItsPage ({ ws, routeOptions }: FastifyRequest): boolean {
+    return ws && verifier.hasKeys && !routeOptions.config?.identifiesLater
   }
 
   // Who connects without one may yet be somebody to the callback, which may refuse as well.

@@ -22,7 +22,8 @@ async function connectRate (app: FastifyInstance, { connectRate, maxEventLoopDel
     // With its own numbers: where the host has registered the plugin too, its numbers are the ones of the host.
     const count = app.createRateLimit({ max: connectRate, timeWindow: '1 minute' })
     app.addHook('onRequest', async (request, reply) => {
-      if (!connects(request)) return
+      // Who has gone already has no address, nor has who comes through a Unix socket.
+      if (!connects(request) || request.ip === undefined) return
       const counted = await count(request)
       if (counted.isAllowed || !counted.isExceeded) return
       reply.header('retry-after', counted.ttlInSeconds)

@@ -43,6 +43,12 @@ async function streams (app: FastifyInstance, { allowedOrigins }: PluginSettings
   // The connections have been closed by now; the last bytes may still be on their way.
   app.addHook('preClose', () => open.end())
 
+  // Before anything is asked of hooks: of hundreds in one packet only one can become a connection.
+  app.addHook('onRequest', (request, reply, done) => {
+    if (request.routeOptions.config?.connects) mustBeAlone(request, reply)
+    done()
+  })
+
   app.decorate('crossOrigin', (request, reply, done) => {
     const { origin } = request.headers
     const refusal = originRefusal(request)
@@ -51,13 +57,19 @@ async function streams (app: FastifyInstance, { allowedOrigins }: PluginSettings
   })
 
   app.decorate('beginStream', (request, reply, type, opening) => {
-    // It would be the socket of another answer.
-    if (!reply.raw.socket) throw fanfareError('FANFARE_PIPELINED')
+    mustBeAlone(request, reply)
     reply.headers({ 'content-type': type, ...HEADERS }).hijack()
     if (!request.raw.socket.destroyed) return beginStream(reply.raw, reply.getHeaders() as OutgoingHttpHeaders, opening)
   })
 
   app.decorate('follow', (stream, connection) => open.add(stream, connection))
+}
+
+function mustBeAlone ({ method, headers }: FastifyRequest, { raw }: FastifyReply): void {
+  // It would be the socket of another answer.
+  if (!raw.socket) throw fanfareError('FANFARE_PIPELINED')
+  // Nobody would read it, nor then see that the client goes.
+  if (method === 'GET' && (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0)) throw fanfareError('FANFARE_BODY')
 }
 
 // After the plugin that drains the connections.

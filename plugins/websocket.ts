@@ -10,7 +10,7 @@ import type { PluginSettings } from '../src/config.ts'
 import { SettingError } from '../src/errors.ts'
 import { cutHalfFrames } from '../src/transports/half-frames.ts'
 import { guardReceivers } from '../src/transports/receiver-guard.ts'
-import { answerUpgrades } from '../src/transports/upgrades.ts'
+import { Upgrades } from '../src/transports/upgrades.ts'
 
 // A peer gets this long to answer our close frame before its socket is destroyed.
 const CLOSE_TIMEOUT_MS = 5000
@@ -23,6 +23,9 @@ const FEW_CHUNKS = 512
 // `ws` counts in 32 bits: a larger limit would be none.
 const MOST_BYTES = 2 ** 31 - 1
 
+// Two of them would both answer each upgrade.
+const served = new WeakSet<object>()
+
 /** Lets the app take WebSockets, within what one client may cost, and ends them all when it closes. */
 async function webSockets (app: FastifyInstance, settings: PluginSettings): Promise<void> {
   const { compression, compressionThreshold: threshold, drainTimeout } = settings
@@ -31,9 +34,9 @@ async function webSockets (app: FastifyInstance, settings: PluginSettings): Prom
   async function stop (): Promise<void> {
     clearInterval(looking)
     const deadline = setTimeout(() => { for (const client of app.websocketServer.clients) client.terminate() }, drainTimeout * 1000)
-    // Without a listener Node treats an upgrade as an ordinary request, which Fastify answers with 503 now.
-    app.server.off('upgrade', onUpgrade)
+    upgrades.stop()
     await app.connections.drain(drainTimeout)
+    upgrades.end()
     await Promise.all(Array.from(app.websocketServer.clients, closed))
     clearTimeout(deadline)
     app.websocketServer.close()
@@ -49,17 +52,20 @@ async function webSockets (app: FastifyInstance, settings: PluginSettings): Prom
     perMessageDeflate: compression && { threshold, serverNoContextTakeover: true, clientNoContextTakeover: true }
   }
   if (app.hasDecorator('injectWS')) throw new SettingError('@fastify/websocket', 'is registered by Fanfare itself, with its own limits: leave it out, and WebSocket routes of your own work beside /ws')
+  if (served.has(app.server)) throw new SettingError('Fanfare', 'is registered on this server already: once is enough, with channels for all that is to be kept apart')
+  served.add(app.server)
   guardReceivers()
   const before = app.server.listeners('upgrade')
   await app.register(websocket, {
     options,
     preClose: (done) => { stop().then(() => done(), done) }
   })
-  const [answer] = app.server.listeners('upgrade').filter((listener) => !before.includes(listener)) as [Parameters<typeof answerUpgrades>[1]]
+  const [answer] = app.server.listeners('upgrade').filter((listener) => !before.includes(listener)) as [ConstructorParameters<typeof Upgrades>[1]]
   // A context inherits what the app itself has.
   const isContext = !Object.hasOwn(app, 'server')
-  const onUpgrade = answerUpgrades(app.server as Server, answer, isContext)
-  app.server.off('upgrade', answer).on('upgrade', onUpgrade)
+  const upgrades = new Upgrades(app.server as Server, answer, isContext)
+  app.server.off('upgrade', answer).on('upgrade', upgrades.take)
+  app.websocketServer.on('connection', (_client, request) => upgrades.done(request))
   const looking = cutHalfFrames(app.websocketServer.clients)
 }
 

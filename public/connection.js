@@ -11,6 +11,8 @@ export const TOKEN_NEEDED = 401
 const CONNECT_TIMEOUT = 10_000
 /** Only a connection that has lasted this long counts as good again; else open-and-close would loop fast. */
 const STABLE_AFTER = 5_000
+// So often in a row it is tried to hear a channel whose history may not be read: what refuses it may be passing.
+const DOUBTS = 4
 
 /**
  * How long to wait before a try: somewhere between 0.5 s and a limit that doubles up to 20 s. The whole range is
@@ -148,7 +150,7 @@ export class Connection {
     socket.addEventListener('message', ifCurrent((event) => this.#received(event.data)))
     socket.addEventListener('close', ifCurrent(({ code, reason }) => {
       const hint = this.openedAt === undefined ? doubt : undefined
-      this.#closed({ code, reason, hint, isWrong: hint !== undefined })
+      this.#closed({ code, reason, hint, isWrong: hint !== undefined && this.attempt >= DOUBTS })
     }))
   }
 

@@ -36,6 +36,7 @@ const centrifuge: FastifyPluginAsyncTypebox<PluginSettings> = async (app, settin
   app.get('/connection/websocket', {
     websocket: true,
     schema: { querystring },
+    config: { identifiesLater: true },
     preValidation: app.identify,
     preHandler: (request, _reply, done) => done(connections.refusalOf(request.peer as Peer, []))
   }, (socket, request) => {

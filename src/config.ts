@@ -114,7 +114,10 @@ export function pluginSettingsFrom ({ channels, prefix, ...options }: Partial<Pl
   // Fastify ignores it for a plugin that is not encapsulated, as this one, whose decorators are for the whole app.
   if (prefix) throw new SettingError('prefix', `is not taken by Fanfare itself; register it in a context with one: app.register(async (app) => app.register(fanfare), { prefix: ${JSON.stringify(prefix)} })`)
   const given = Object.fromEntries(settingsOfProcess(options).map((name) => [name, processSettings[name]]))
-  return { ...validate(Type.Object({ ...given, ...pluginSettings }), defined(options), (name) => name) as PluginSettings, ...channels && { channels } }
+  const settings = validate(Type.Object({ ...given, ...pluginSettings }), defined(options), (name) => name) as PluginSettings
+  // Fastify would take `logLevel` for one of its own options.
+  for (const name of Object.keys(given)) Reflect.deleteProperty(settings, name)
+  return { ...settings, ...channels && { channels } }
 }
 
 /** Which options mean nothing to the plugin, as they belong to whoever listens. */

@@ -14,6 +14,7 @@ import { runsWorkers, runWorkers } from './workers.ts'
 
 // A client that has not sent the headers of its request by then is cut.
 const HEADERS_TIMEOUT_MS = 6000
+const CONNECTION_TIMEOUT_MS = 75_000
 const REQUEST_TIMEOUT_MS = 30_000
 // On a tenth of a core it loads for longer than the 10 s that Fastify waits.
 const LOAD_TIMEOUT_MS = 120_000
@@ -48,6 +49,8 @@ async function listen (settings: ServerSettings, worker?: WorkerLife): Promise<v
     // Fastify's own answers repeat the URL, which may hold a token; so does the one below for what is not found.
     frameworkErrors: (_error, _request, reply) => { (reply as FastifyReply).send(fanfareError('FANFARE_BAD_URL')) },
     trustProxy: trustProxy.length > 0 && trustProxy,
+    // A client that takes nothing of its answer; longer than a connection is kept for the next request.
+    connectionTimeout: CONNECTION_TIMEOUT_MS,
     requestTimeout: REQUEST_TIMEOUT_MS,
     pluginTimeout: LOAD_TIMEOUT_MS,
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: 1000 },

@@ -1,6 +1,6 @@
 import picomatch from 'picomatch'
 import { fanfareError, type FanfareError } from '../errors.ts'
-import { globRefusal } from '../hub/glob.ts'
+import { GLOB, globRefusal } from '../hub/glob.ts'
 
 // What browsers send: scheme, host and perhaps port, in lower case and nothing else. All other shapes are made up to
 // get past a pattern.
@@ -23,7 +23,7 @@ export function isOriginPattern (text: string): boolean {
 export function originChecker (allowed: readonly string[]): (origin: string, own: string | undefined) => boolean {
   if (allowed.includes('*')) return () => true
   if (allowed.length === 0) return (origin, own) => origin === own
-  const matches = picomatch(allowed.map((pattern) => pattern.toLowerCase()), { nonegate: true, dot: true })
+  const matches = picomatch(allowed.map((pattern) => pattern.toLowerCase()), { ...GLOB, dot: true })
   return (origin) => origin.length <= MAX_ORIGIN_LENGTH && ORIGIN.test(origin) && !origin.includes('..') && matches(origin)
 }
 

@@ -173,7 +173,9 @@ export class RedisBroker implements Broker {
 
   async #publish (...call: Parameters<SendBatch>): Promise<Position[]> {
     try {
-      return await this.#calls.publish(...call)
+      const positions = await this.#calls.publish(...call)
+      this.#writes.succeeded(call[0])
+      return positions
     } catch (error) {
       this.#writes.failed(call[0], error as Error)
       throw error

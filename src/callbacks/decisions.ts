@@ -95,7 +95,11 @@ function userOf ({ user, meta }: Caller): object {
 
 // A string that is to take the place of a text is one; where all is JSON, it is a string in JSON.
 function insteadOf ({ data, b64data }: Result<'publish'>, { protocol }: Caller): { data?: PublicationData } {
-  if (b64data) return { data: bytesOrJson(Buffer.from(b64data, 'base64')) }
+  const isPlain = protocol === undefined
+  if (b64data) {
+    const bytes = Buffer.from(b64data, 'base64')
+    return { data: isPlain ? bytes : bytesOrJson(bytes) }
+  }
   if (data === undefined) return {}
-  return { data: protocol === undefined && typeof data === 'string' ? data : new WrittenJson(data) }
+  return { data: isPlain && typeof data === 'string' ? data : new WrittenJson(data) }
 }

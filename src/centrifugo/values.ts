@@ -35,8 +35,7 @@ export function jsonIn (bytes: Uint8Array): string | undefined {
 
 /** What is published where bytes are given: those that are JSON are JSON, as in Protobuf. */
 export function bytesOrJson (bytes: Buffer): PublicationData {
-  const text = jsonIn(bytes)
-  return text === undefined ? bytes : new WrittenJson(JSON.parse(text))
+  return jsonIn(bytes) === undefined ? bytes : new WrittenJson(bytes)
 }
 
 /** A value that is given as JSON, or as JSON in base64; what is in base64 and no JSON stays as it is. */

@@ -2,9 +2,9 @@ import type { Broker } from '../brokers/broker.ts'
 import { fanfareError } from '../errors.ts'
 import type { PublishExtras } from './channel-api.ts'
 import type { ChannelRules } from './channel-rules.ts'
-import { newId, peerWith, type Connection, type Grant, type Peer } from './connection.ts'
+import { hookedGrant, newId, peerWith, type Connection, type Grant, type Peer } from './connection.ts'
 import { HookApi } from './hook-api.ts'
-import { callerOf, callerOn, type HookAnswers, type HookContexts, type Hooks } from './hooks.ts'
+import { callerOf, callerOn, type HookContexts, type Hooks } from './hooks.ts'
 import { isRestricted, refusalBy, subscribeRefusal, type Action } from './permissions.ts'
 import { channelNameRefusal, mustBeJson, publicationOf, valueOf, type Publication, type PublicationData } from './publication.ts'
 
@@ -83,7 +83,7 @@ export class AccessApi extends HookApi {
     let grant = peer.grants?.get(channel)
     await this.hooks.ask('onSubscribe', { caller: callerOf(peer), channel, ...data !== undefined && { data } }, (context, answer) => {
       mustBeJson(answer)
-      grant = grantWith(answer, grant)
+      grant = hookedGrant(answer, grant)
       return context
     })
     return grant
@@ -163,12 +163,14 @@ export class AccessApi extends HookApi {
     // Hooks see only what satisfies the schema.
     this.mustTake(channel, publication)
     const given = valueOf(publication) as PublicationData
-    const { data, skipHistory } = await this.hooks.ask('onPublish', { caller: callerOn(connection), channel, data: given }, (context, answer) => {
-      const { data = context.data, skipHistory = context.skipHistory } = answer
-      if (data !== context.data) this.mustTake(channel, publicationOf(data))
-      return { ...context, data, skipHistory }
+    let asked = publication
+    const { skipHistory } = await this.hooks.ask('onPublish', { caller: callerOn(connection), channel, data: given }, (context, { data, skipHistory = context.skipHistory }) => {
+      if (data === undefined || data === context.data) return { ...context, skipHistory }
+      asked = publicationOf(data)
+      this.mustTake(channel, asked)
+      return { ...context, data: valueOf(asked) as PublicationData, skipHistory }
     })
-    return { publication: data === given ? publication : publicationOf(data), extras: skipHistory ? { skipHistory } : undefined }
+    return { publication: asked, extras: skipHistory ? { skipHistory } : undefined }
   }
 
   #subscribeRefusal (peer: Peer, channel: string): Error | undefined {
@@ -179,11 +181,4 @@ export class AccessApi extends HookApi {
   #historyRefusal (peer: Peer, channel: string): Error | undefined {
     return refusalBy(this.rules.of(channel).allow.history, 'history', channel, peer, true)
   }
-}
-
-// What hooks say takes the place of what is known, field by field. Where nothing is known, it gives no right that rules call `token`.
-function grantWith ({ info, data, expiresAt }: HookAnswers['onSubscribe'], grant: Grant | undefined): Grant | undefined {
-  if (info === undefined && data === undefined && expiresAt === undefined) return grant
-  const before = grant ?? { single: true, byServer: true }
-  return { ...before, info: info ?? before.info, data: data ?? before.data, expiresAt: expiresAt ?? before.expiresAt }
 }

@@ -32,7 +32,9 @@ export class ChannelApi {
   protected readonly broker: Broker
   /** How each channel behaves. */
   readonly rules: ChannelRules
-  readonly #crowds = new LRUCache<string, { readonly members: Promise<Member[]>, readonly askedAt: number }>({ max: MOST_CROWDS })
+  readonly #crowds = new LRUCache<string, Member[]>({ max: MOST_CROWDS, ttl: FRESH_MS, ttlAutopurge: true })
+  /** What is being read, and what will be for those who have asked since. */
+  readonly #asked = new Map<string, { readonly now: Promise<Member[]>, next: Promise<Member[]> | undefined }>()
 
   constructor (broker: Broker, rules: ChannelRules) {
     this.broker = broker
@@ -114,14 +116,24 @@ export class ChannelApi {
    */
   async recentPresence (channel: string): Promise<Member[]> {
     const crowd = this.#crowds.get(channel)
-    const askedAt = performance.now()
-    if (crowd && askedAt - crowd.askedAt < FRESH_MS) return crowd.members
-    const members = this.presence(channel)
-    if (crowd) this.#crowds.set(channel, { members, askedAt })
-    const isCrowd = await members.then(({ length }) => length >= CROWD, () => false)
-    if (!isCrowd) this.#crowds.delete(channel)
-    else if (!crowd) this.#crowds.set(channel, { members, askedAt })
-    return members
+    if (crowd) return crowd
+    const asked = this.#asked.get(channel)
+    if (!asked) return this.#ask(channel)
+    // What is read already may not hold who asks now. All who ask meanwhile share what is read after that.
+    asked.next ??= asked.now.then(() => this.recentPresence(channel), () => this.recentPresence(channel))
+    return asked.next
+  }
+
+  async #ask (channel: string): Promise<Member[]> {
+    const now = this.presence(channel)
+    this.#asked.set(channel, { now, next: undefined })
+    try {
+      const members = await now
+      if (members.length >= CROWD) this.#crowds.set(channel, members)
+      return members
+    } finally {
+      this.#asked.delete(channel)
+    }
   }
 
   /** How many that are; throws like `presence`. */

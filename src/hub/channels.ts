@@ -186,7 +186,8 @@ export class Channels {
   #end (connection: Connection, name: string, end: Close, close: Close): void {
     const isPlaced = connection.placed?.has(name) ?? false
     const grant = connection.peer.grants?.get(name)
-    if (!connection.encoding.encodeEnd || (isPlaced && grant && !grant.single)) {
+    const token = grant?.hooked ? grant.hooked.before : grant
+    if (!connection.encoding.encodeEnd || (isPlaced && token && !token.single)) {
       this.#parts.close(connection, close)
       return
     }

@@ -3,7 +3,7 @@ import { fanfareError, type FanfareError } from '../errors.ts'
 import type { Wish } from './access-api.ts'
 import type { Renewal } from './cluster-api.ts'
 import { cancelAll, ComingApi } from './coming-api.ts'
-import { peerWith, type Connection, type Grant, type Peer } from './connection.ts'
+import { hookedGrant, peerWith, type Connection, type Grant, type Peer } from './connection.ts'
 import type { Heartbeat } from './heartbeat.ts'
 import type { Inbox } from './inbox.ts'
 import type { Beginning } from './joining.ts'
@@ -153,13 +153,16 @@ export abstract class ClientApi extends ComingApi {
   /** Takes note that a connection has a new right to hear a channel, if it still hears it. */
   renewGrant (connection: Connection, channel: string, grant: Grant): void {
     if (!connection.isIn(channel)) return
-    connection.peer = peerWith(connection.peer, channel, { ...grant, single: true })
+    const { peer } = connection
+    const token = { ...grant, single: true }
+    // What hooks have said of the subscription holds as long as that lasts.
+    const { answer } = peer.grants?.get(channel)?.hooked ?? {}
+    connection.peer = peerWith(peer, channel, answer ? hookedGrant(answer, token) : token)
     this.lifetimes.reset(connection)
   }
 
   override renew (connection: Connection, renewal: Renewal): void {
     this.lifetimes.renew(connection, renewal)
-    if (renewal.info !== undefined) this.table.presence.renewed(connection)
   }
 
   /** Whether hooks let connections go on that would end, so that clients need not bring new tokens. */

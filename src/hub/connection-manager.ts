@@ -52,7 +52,7 @@ export class ConnectionManager extends ClientApi {
     })
     this.heartbeat = new Heartbeat(settings, (connection) => this.#silent(connection))
     this.table = new Channels({ ...settings, broker, rules, fanOut: this.#fanOut, hooks: this.hooks, close, place: (connection, channel, grant) => this.place(connection, channel, grant) })
-    this.lifetimes = new Lifetimes(this.hooks, settings.hookTimeout, { close, expel: (connection, channel) => this.table.expel(connection, channel) })
+    this.lifetimes = new Lifetimes(this.hooks, settings.hookTimeout, { close, present: (connection) => this.table.presence.renewed(connection), expel: (connection, channel) => this.table.expel(connection, channel) })
     this.inbox = new Inbox(settings, {
       refusalOf: (connection, channel) => this.publishRefusal(connection, channel),
       ask: (connection, channel, publication) => this.hooks.has('onPublish') ? this.askBeforePublishing(connection, channel, publication) : undefined,

@@ -17,7 +17,12 @@ export interface Grant {
   readonly single?: boolean
   /** Given by the server, which is not what rules mean by `token`. */
   readonly byServer?: boolean
+  /** What hooks have said of this subscription, and what is left when it ends. */
+  readonly hooked?: { readonly answer: GrantAnswer, readonly before: Grant | undefined }
 }
+
+/** What hooks say of a subscription. */
+export type GrantAnswer = Pick<Grant, 'info' | 'data' | 'expiresAt'>
 
 /** Who somebody is, as a token or a hook says. */
 export interface Identity {
@@ -127,11 +132,14 @@ export class Connection {
     return this.joining ? names.concat(Array.from(this.joining.keys())) : names
   }
 
-  /** Forgets what a token gave for one subscription, which has ended. */
+  /** Forgets what a token, or a hook, gave for one subscription, which has ended. */
   dropGrant (name: string): void {
-    if (!this.peer.grants?.get(name)?.single) return
+    const grant = this.peer.grants?.get(name)
+    if (!grant?.single) return
     const grants = new Map(this.peer.grants)
-    grants.delete(name)
+    const { before } = grant.hooked ?? {}
+    if (before && !before.single) grants.set(name, before)
+    else grants.delete(name)
     this.peer = { ...this.peer, grants }
   }
 
@@ -162,4 +170,22 @@ export class Connection {
 /** Who a connection is with what was given to one of its subscriptions. */
 export function peerWith (peer: Peer, channel: string, grant: Grant | undefined): Peer {
   return grant === undefined || peer.grants?.get(channel) === grant ? peer : { ...peer, grants: new Map([...peer.grants ?? [], [channel, grant]]) }
+}
+
+/**
+ * A grant with what hooks say of the subscription: that takes the place of what is known, field by field. Where nothing is known, it
+ * gives no right that rules call `token`.
+ */
+export function hookedGrant ({ info, data, expiresAt }: GrantAnswer, grant: Grant | undefined): Grant | undefined {
+  if (info === undefined && data === undefined && expiresAt === undefined) return grant
+  const { answer: said = {}, before = grant } = grant?.hooked ?? {}
+  const answer = { info: info ?? said.info, data: data ?? said.data, expiresAt: expiresAt ?? said.expiresAt }
+  return {
+    info: answer.info ?? before?.info,
+    data: answer.data ?? before?.data,
+    expiresAt: answer.expiresAt ?? before?.expiresAt,
+    single: true,
+    byServer: before ? before.byServer ?? false : true,
+    hooked: { answer, before }
+  }
 }

@@ -51,8 +51,8 @@ export class FanOut {
   #reached: Connection[] = []
   #written = 0
   #writes = 0
-  /** Who has been given more at once than may wait. */
-  readonly #doubtful = new Set<Subscription>()
+  /** Since when each has had more waiting than may, and has not taken all of it. */
+  readonly #overfull = new Map<Connection, number>()
 
   constructor (parts: FanOutParts) {
     this.#parts = parts
@@ -79,8 +79,11 @@ export class FanOut {
     const { due, open, transport } = connection
     if (!due) return
     connection.due = undefined
-    if (open) transport.writeAll(due)
     this.#writes++
+    if (!open) return
+    const isCounted = connection.backlog !== undefined
+    transport.writeAll(due)
+    if (due.reduce((sum, { length }) => sum + length, 0) > LAGGING_BYTES) this.#lookAfter(connection, isCounted ? undefined : due)
   }
 
   #notePublishers (channel: Channel, publications: readonly Publication[]): void {
@@ -180,24 +183,30 @@ export class FanOut {
     } else {
       transport.write(bytes)
       this.#writes++
-      if (bytes.length > LAGGING_BYTES) this.#noteLarge(subscription, bytes, lags)
+      if (bytes.length > LAGGING_BYTES) this.#lookAfter(subscription.connection, lags ? undefined : [bytes])
     }
   }
 
-  #noteLarge (subscription: Subscription, bytes: Buffer, isCounted: boolean): void {
-    const { connection, channel, transport: { bufferedBytes } } = subscription
-    if (bufferedBytes <= this.#parts.maxBufferedBytes) return
-    if (!isCounted) this.backlog.add(connection, bytes)
-    if (channel.slowReceiver !== 'close') return
-    if (this.#doubtful.size === 0) setTimeout(this.#lookAtDoubtful, GRACE_MS).unref()
-    this.#doubtful.add(subscription)
+  // One write may be more than may wait, and nothing may come after it that would show whether that is taken.
+  #lookAfter (connection: Connection, uncounted: readonly Buffer[] = []): void {
+    const { transport } = connection
+    if (transport.bufferedBytes <= this.#parts.maxBufferedBytes) return
+    for (const bytes of uncounted) this.backlog.add(connection, bytes)
+    if (this.#overfull.has(connection)) return
+    if (this.#overfull.size === 0) setTimeout(this.#lookAtOverfull, GRACE_MS).unref()
+    this.#overfull.set(connection, performance.now())
+    transport.onceDrained(() => this.#overfull.delete(connection))
   }
 
-  readonly #lookAtDoubtful = (): void => {
-    for (const { connection, transport } of this.#doubtful) {
-      if (connection.open && transport.bufferedBytes > this.#parts.maxBufferedBytes) this.#parts.onSlow(connection)
+  readonly #lookAtOverfull = (): void => {
+    const now = performance.now()
+    for (const [connection, since] of this.#overfull) {
+      if (now - since < GRACE_MS - 1) continue
+      this.#overfull.delete(connection)
+      const maySkip = Array.from(connection.subscriptions.keys()).some(({ slowReceiver }) => slowReceiver !== 'close')
+      if (connection.open && !maySkip && connection.transport.bufferedBytes > this.#parts.maxBufferedBytes) this.#parts.onSlow(connection)
     }
-    this.#doubtful.clear()
+    if (this.#overfull.size > 0) setTimeout(this.#lookAtOverfull, GRACE_MS / 4).unref()
   }
 
   // Whatever number of channels has reached a connection in this flush, it costs one write.

@@ -1,13 +1,15 @@
 import picomatch from 'picomatch'
 
 const MAX_WILDCARDS = 3
+/** How globs are read: `!` and `+` are characters like any other. */
+export const GLOB = { nonegate: true, regex: false } as const
 
 /**
  * Makes a function that says whether a name of a channel matches a glob. To a glob `/`, `.` and `!` are characters like
  * any other here.
  */
 export function matcherOf (glob: string): (name: string) => boolean {
-  const matches = picomatch(withoutPath(glob), { nonegate: true })
+  const matches = picomatch(withoutPath(glob), GLOB)
   return (name) => matches(withoutPath(name))
 }
 
@@ -20,7 +22,7 @@ export function matcherOf (glob: string): (name: string) => boolean {
 export function globRefusal (glob: string): string | undefined {
   // At the end a wildcard takes whatever is left.
   const wildcards = glob.replace(/\*+$/, '').match(/\*+|\{/g)?.length ?? 0
-  if (wildcards > MAX_WILDCARDS || /[()]|[\]}]\+/.test(glob)) return `may hold ${MAX_WILDCARDS} of * and { before its end, and no ( ) ]+ }+`
+  if (wildcards > MAX_WILDCARDS || /[()]/.test(glob)) return `may hold ${MAX_WILDCARDS} of * and { before its end, and no parentheses`
 }
 
 // Globs are made for paths, in which `.`, `..` and `/` are not like other characters: a name that holds them could get past a

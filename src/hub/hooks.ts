@@ -1,5 +1,5 @@
 import { errorOf, fanfareError } from '../errors.ts'
-import type { Connection, Grant, Identity, Peer } from './connection.ts'
+import type { Connection, GrantAnswer, Identity, Peer } from './connection.ts'
 import type { PublicationData } from './publication.ts'
 import { hasOwnCode, isCloseCode, type Refusal } from './refusal.ts'
 
@@ -66,7 +66,7 @@ export interface HookAnswers {
   /** When it ends now, if that is later, and what others may see of the user. */
   onRefresh: Pick<Identity, 'expiresAt' | 'info'>
   /** What others in the channel may see of the user, what a client of the Centrifuge protocol is told, and when it ends. */
-  onSubscribe: Pick<Grant, 'info' | 'data' | 'expiresAt'>
+  onSubscribe: GrantAnswer
   /** What is published instead, and whether the history does not keep it. */
   onPublish: { readonly data?: PublicationData, readonly skipHistory?: boolean | undefined }
   /** What the function returns. */
@@ -146,7 +146,6 @@ export class Hooks {
   }
 
   #shown (name: HookName, error: Refusal): Error {
-    if (isCloseCode(error.code)) error.closeCode ??= error.code
     if (error.closeCode === undefined && error.statusCode === undefined && !hasOwnCode(error)) {
       this.report(name, error)
       return fanfareError('FANFARE_REFUSED')
@@ -163,8 +162,10 @@ export class Hooks {
     })
     try {
       return await Promise.race([work(), late])
-    } catch (error) {
-      throw errorOf(error)
+    } catch (thrown) {
+      const error = errorOf(thrown) as Refusal
+      if (isCloseCode(error.code)) error.closeCode ??= error.code
+      throw error
     } finally {
       clearTimeout(timer)
     }

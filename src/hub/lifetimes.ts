@@ -19,6 +19,8 @@ export interface ConnectionDeadline extends Deadline {
 export interface LifetimesParts {
   /** Ends a connection. */
   close (connection: Connection, close: Close): void
+  /** Tells others what they may see of a connection now. */
+  present (connection: Connection): void
   /** Ends that a connection hears a channel. */
   expel (connection: Connection, channel: string): void
 }
@@ -72,6 +74,7 @@ export class Lifetimes {
   /** Takes note of what is new of who a connection is. */
   renew (connection: Connection, { expiresAt, info }: Renewal): void {
     connection.peer = { ...connection.peer, expiresAt, ...info !== undefined && { info } }
+    if (info !== undefined) this.#parts.present(connection)
     this.reset(connection)
   }
 

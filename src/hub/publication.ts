@@ -40,9 +40,12 @@ export interface Publication {
 export class WrittenJson {
   readonly bytes: Buffer
 
-  /** @throws {FanfareError} FANFARE_BAD_DATA for `undefined`, functions, symbols, and what JSON cannot hold */
+  /**
+   * @param value a value, or bytes of what is JSON already and stays as it is written
+   * @throws {FanfareError} FANFARE_BAD_DATA for `undefined`, functions, symbols, and what JSON cannot hold
+   */
   constructor (value: unknown) {
-    this.bytes = Buffer.from(jsonOf(value))
+    this.bytes = Buffer.isBuffer(value) ? value : Buffer.from(jsonOf(value))
   }
 }
 

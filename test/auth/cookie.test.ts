@@ -8,6 +8,7 @@ t.test('a cookie counts only with an Origin that may connect, or on a request of
   await connect(t, wsUrl, { headers: { cookie, origin: 'https://app.example' } })
   t.match(await refusal(wsUrl, { headers: { cookie, origin: 'https://evil.example' } }), { status: 403 })
   t.match(await refusal(wsUrl, { headers: { cookie } }), { status: 403, body: /FANFARE_COOKIE_WITHOUT_ORIGIN/ })
+  await connect(t, wsUrl.replace('/ws', '/connection/websocket'), { headers: { cookie } })
   const guests = await startSecure(t, { allowAnonymous: true, channels: [{ match: '*', allow: { subscribe: 'everyone' } }] })
   t.equal((await refusal(guests.wsUrl, { headers: { cookie } })).status, 403, 'nor is it a guest')
   await connect(t, guests.wsUrl, { headers: { cookie: 'theme=dark' } })

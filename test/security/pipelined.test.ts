@@ -1,10 +1,12 @@
 import { once } from 'node:events'
 import type { Socket } from 'node:net'
+import fastify from 'fastify'
 import t, { type Test } from 'tap'
-import { connect, until } from '../helper.ts'
+import fanfare from '../../src/app.ts'
+import { connect, connectMany, start, until } from '../helper.ts'
 import { startProcess } from '../process.ts'
 import { SECRET } from '../tokens.ts'
-import { dial, UPGRADE } from './raw.ts'
+import { dial, rawAnswer, UPGRADE } from './raw.ts'
 
 // What comes in one packet with a request that becomes a connection. A server of its own: each of these ended it, or left it with
 // sockets that nobody read from.
@@ -67,4 +69,62 @@ t.test('upgrades that no hook sees are cut: their sockets stayed for ever, and k
   child.kill('SIGTERM')
   t.same(await once(child, 'exit'), [0, null])
   t.ok(performance.now() - began < 5000, `it ended within ${Math.round(performance.now() - began)} ms`)
+})
+
+t.test('of many streams that are asked for in one packet only one asks hooks: all counted, and left no room for others', async (t) => {
+  const { app, url } = await start(t)
+  let asked = 0
+  app.connections.addHook('onConnect', async () => { asked++ })
+  await hungUp(t, url, PUBLIC_STREAM.repeat(250))
+  t.equal(asked, 1)
+  await until(() => app.connections.count === 0)
+})
+
+t.test('a stream is asked for without a body: the socket was not read any more, so that nobody saw its client go', async (t) => {
+  const { app, url } = await start(t)
+  for (const header of ['Content-Length: 300000', 'Transfer-Encoding: chunked']) {
+    t.match(await rawAnswer(url, `GET /sse HTTP/1.1\r\nHost: a\r\n${header}\r\n\r\n`), /400 Bad Request[^]*FANFARE_BODY/, header)
+  }
+  t.equal(app.connections.count, 0)
+})
+
+t.test('who asks for a WebSocket while the node stops is answered; nobody listened to its socket, and a reset ended the process', async (t) => {
+  const { url, wsUrl, child } = await startProcess(t, { DRAIN_TIMEOUT: '3' })
+  // More than are closed at once.
+  await connectMany(t, wsUrl, 150)
+  const early = dial(url)
+  await once(early, 'connect')
+  child.kill('SIGTERM')
+  await until(async () => (await fetch(`${url}/health/ready`).then(({ status }) => status, () => 503)) === 503)
+  let answer = ''
+  early.on('data', (data) => { answer += String(data) })
+  early.write(`GET /ws HTTP/1.1\r\nHost: a\r\n${UPGRADE}\r\n`)
+  await once(early, 'close')
+  t.match(answer, /^HTTP\/1.1 503 /)
+  t.same(await once(child, 'exit'), [0, null])
+})
+
+t.test('an upgrade that a hook still looks at when the node stops does not keep it from its end', async (t) => {
+  const { app, url } = await start(t, { drainTimeout: 1 })
+  const asked = new Promise<void>((resolve) => app.connections.addHook('onConnect', async () => {
+    resolve()
+    await new Promise(() => {})
+  }))
+  const socket = dial(url)
+  t.teardown(() => { socket.destroy() })
+  socket.write(`GET /ws HTTP/1.1\r\nHost: a\r\n${UPGRADE}\r\n`)
+  await asked
+  const [began, closed] = [performance.now(), once(socket, 'close')]
+  await app.close()
+  await closed
+  t.ok(performance.now() - began < 3000, `closed within ${Math.round(performance.now() - began)} ms`)
+})
+
+t.test('Fanfare twice on one server: a sentence; both answered each upgrade', async (t) => {
+  const app = fastify()
+  await app.register(async (context) => { await context.register(fanfare) }, { prefix: '/a' })
+  await t.rejects(async () => {
+    app.register(async (context) => { await context.register(fanfare) }, { prefix: '/b' })
+    await app.ready()
+  }, { message: /is registered on this server already/ })
 })

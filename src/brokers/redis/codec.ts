@@ -1,4 +1,4 @@
-import { mustBeTags, type Position, type Publication } from '../../hub/publication.ts'
+import type { Position, Publication } from '../../hub/publication.ts'
 import type { Stream } from '../history.ts'
 import type { Heard } from '../feed.ts'
 
@@ -19,8 +19,13 @@ export function encodePublication ({ kind, data, from, by, tags }: Publication):
 function decodePublication (bytes: Buffer, position: Position | undefined): Publication {
   const end = PREFIX_BYTES + bytes.readUInt32BE(1)
   const { from, by, tags }: Pick<Publication, 'from' | 'by' | 'tags'> = end > PREFIX_BYTES ? JSON.parse(bytes.toString('utf8', PREFIX_BYTES, end)) : {}
-  if (tags) mustBeTags(tags)
-  return { kind: KINDS[bytes[0] as number] as Publication['kind'], data: bytes.subarray(end), from, by, tags, position }
+  return { kind: KINDS[bytes[0] as number] as Publication['kind'], data: bytes.subarray(end), from, by, tags: tags && textsOf(tags), position }
+}
+
+// Versions of before took any. Encodings can do nothing with others, and the publication counts without them.
+function textsOf (tags: NonNullable<Publication['tags']>): Publication['tags'] {
+  const texts = Object.entries(tags).filter(([, value]) => typeof value === 'string')
+  return texts.length > 0 ? Object.fromEntries(texts) : undefined
 }
 
 /** Reads a position as the scripts write it. */

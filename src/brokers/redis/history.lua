@@ -26,8 +26,14 @@ local size = tonumber(redis.call('HGET', KEYS[1], 's') or '0')
 -- The oldest entry may hold more than the channel keeps.
 if not reverse then since = math.max(since or 0, offset - math.min(last or size, size)) end
 local cut, bytes = 0, 0
+-- Counts what is wanted of an entry: neither what is on the other side of the offset, nor what the channel keeps no more.
 local function isTooMuch(entry)
-  for field = 2, #entry[2], 2 do bytes = bytes + #entry[2][field] end
+  local number = tonumber(string.match(entry[1], '^%d+')) - #entry[2] / 2
+  for field = 2, #entry[2], 2 do
+    number = number + 1
+    local isBeyond = since and (reverse and number >= since or not reverse and number <= since)
+    if number > offset - size and not isBeyond then bytes = bytes + #entry[2][field] end
+  end
   if #entries > 0 and bytes > most then cut = 1 end
   return cut == 1
 end

@@ -27,13 +27,25 @@ export class Writes {
     this.#log.warn(`Redis refuses to write: ${this.#refused.reason}. Trying again until it does`)
   }
 
+  /** Takes note that something was written. */
+  succeeded (channel: string): void {
+    if (this.#refused?.channel === channel) this.#end()
+  }
+
   /** Looks whether it writes again: who is not ready is sent no clients, who would publish something. */
   async look (): Promise<void> {
     if (!this.#refused) return
     try {
       await this.#attempt(this.#refused.channel)
-      this.#refused = undefined
-      this.#log.info('Redis writes again')
-    } catch {}
+      this.#end()
+    } catch (error) {
+      // Why it does not do this one thing says nothing of publications: the next one will show.
+      if (!REFUSAL.test((error as Error).message)) this.#refused = undefined
+    }
+  }
+
+  #end (): void {
+    this.#refused = undefined
+    this.#log.info('Redis writes again')
   }
 }

@@ -30,8 +30,8 @@ export function expiryOf (expiresAt = Infinity): Result {
 export function subscriptionResult (connections: ConnectionManager, { peer }: Connection, channel: string, beginning: Beginning | undefined, since: Position | undefined): Result {
   const grant = peer.grants?.get(channel)
   // Only a token can be renewed by its client. What hooks have limited it is asked about anew when it comes back.
-  const renewable = grant?.single && !grant.byServer
-  const granted = { ...renewable && expiryOf(grant.expiresAt), ...grant?.data !== undefined && { data: grant.data } }
+  const token = grant?.hooked ? grant.hooked.before : grant
+  const granted = { ...token?.single && !token.byServer && expiryOf(token.expiresAt), ...grant?.data !== undefined && { data: grant.data } }
   if (!beginning) return { ...granted, ...since && { was_recovering: true } }
   const { position: { epoch, offset }, recovered, publications } = beginning
   return {

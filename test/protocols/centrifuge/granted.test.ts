@@ -155,3 +155,41 @@ t.test('what a token would override of a channel it does not: nobody is hidden, 
     t.match(await client.ask({ history: { channel, limit: 1 } }), { error: { code: 108 } })
   }
 })
+
+t.test('what a hook has limited goes on for no token, and what a token gives is left when that ends', async (t) => {
+  const { app, wsUrl } = await startSecure(t)
+  let asked = 0
+  app.connections.addHook('onSubscribe', () => asked++ === 0 ? { info: { seat: 7 }, data: { hello: 1 }, expiresAt: Date.now() + 2000 } : undefined)
+  const client = await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada', channels: ['$elsewhere'] }) })
+  t.match(client.greeting.connect.subs, { $elsewhere: { data: { hello: 1 } } })
+  t.match(await app.connections.presence('$elsewhere'), [{ channelInfo: { seat: 7 } }])
+  await client.ask({ unsubscribe: { channel: '$elsewhere' } })
+  const { subscribe } = await client.ask({ subscribe: { channel: '$elsewhere' } })
+  t.notOk(subscribe.data, 'the hook has said that once')
+  t.notOk((await app.connections.presence('$elsewhere'))[0]?.channelInfo)
+
+  asked = 0
+  const token = await tokenOf({ sub: 'ada', channel: '$own' })
+  await client.ask({ subscribe: { channel: '$own', token } })
+  t.match(await client.ask({ sub_refresh: { channel: '$own', token } }), { sub_refresh: { expires: true } })
+  t.match(await app.connections.presence('$own'), [{ channelInfo: { seat: 7 } }])
+  t.match(await client.isTold('unsubscribe'), { channel: '$own', unsubscribe: { code: 2501 } })
+  t.equal(app.connections.count, 1)
+})
+
+t.test('what onRefresh says of a user reaches those who look who is there; a number in `code` is a close code for every hook', async (t) => {
+  const { app, wsUrl } = await startSecure(t, { hookTimeout: 1 })
+  app.connections
+    .addHook('onRefresh', ({ caller }) => {
+      if (caller.user === 'bob') throw Object.assign(new Error('banned'), { code: 4001 })
+      return { expiresAt: Date.now() + 60_000, info: { fresh: true } }
+    })
+    .rpc('fail', () => { throw Object.assign(new Error('no more'), { code: 4002 }) })
+  const exp = secondsFromNow(2)
+  const ada = await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada', exp, channels: ['a'] }) })
+  const bob = await greet(t, wsUrl, { token: await tokenOf({ sub: 'bob', exp }) })
+  t.match(await bob.closed(), { code: 4001, reason: 'banned' })
+  await until(async () => JSON.stringify(await app.connections.presence('a')).includes('"fresh":true'))
+  ada.say({ rpc: { method: 'fail' } })
+  t.match(await ada.closed(), { code: 4002, reason: 'no more' })
+})
