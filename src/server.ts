@@ -18,6 +18,7 @@ const CONNECTION_TIMEOUT_MS = 75_000
 const REQUEST_TIMEOUT_MS = 30_000
 // On a tenth of a core it loads for longer than the 10 s that Fastify waits.
 const LOAD_TIMEOUT_MS = 120_000
+const SERVED_TO_THE_END = ['/emulation', '/health/live', '/health/ready']
 // What a stopping node takes beyond DRAIN_TIMEOUT at most.
 const LAST_MOMENTS_MS = 1500
 
@@ -55,7 +56,13 @@ async function listen (settings: ServerSettings, worker?: WorkerLife): Promise<v
     pluginTimeout: LOAD_TIMEOUT_MS,
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: 1000 },
     // What still runs after the drain must not keep the process.
-    forceCloseConnections: true
+    forceCloseConnections: true,
+    // The hook below does that.
+    return503OnClosing: false
+  })
+  // Clients that are still there send their pongs and messages by requests of their own.
+  app.addHook('onRequest', ({ routeOptions: { url = '' } }, _reply, done) => {
+    done(app.connections.stopping && !SERVED_TO_THE_END.includes(url) ? fanfareError('FANFARE_STOPPING') : undefined)
   })
   app.setNotFoundHandler(({ method, url }) => { throw fanfareError('FANFARE_NOT_FOUND', `${method}:${url.split('?')[0]}`) })
   worker?.endConnectionsWhenLeaving(app)

@@ -96,6 +96,9 @@ t.test('who asks for a WebSocket while the node stops is answered; nobody listen
   await once(early, 'connect')
   child.kill('SIGTERM')
   await until(async () => (await fetch(`${url}/health/ready`).then(({ status }) => status, () => 503)) === 503)
+  t.equal((await fetch(`${url}/health/live`)).status, 200, 'it lives')
+  t.equal((await fetch(`${url}/emulation`, { method: 'POST', body: JSON.stringify({ session: 'x', node: 'y', data: '{}' }) })).status, 404, 'commands of streams that are still there are taken')
+  t.match(await (await fetch(`${url}/hello`)).json(), { statusCode: 503, code: 'FANFARE_STOPPING' })
   let answer = ''
   early.on('data', (data) => { answer += String(data) })
   early.write(`GET /ws HTTP/1.1\r\nHost: a\r\n${UPGRADE}\r\n`)
