@@ -107,17 +107,14 @@ t.test('what several receivers wait for is counted once for the node, until they
 for (const several of [false, true]) {
   t.test(`who does not take one burst is cut, though nothing comes after it${several ? ', also where another channel has something' : ''}; it stayed until its next ping`, async (t) => {
     const { app, wsUrl } = await start(t, { pingInterval: 86_400 })
-    const [stalled, healthy] = await connectMany(t, `${wsUrl}?channel=broadcast&channel=other`, 2, { perMessageDeflate: false })
+    const [stalled] = await connectMany(t, `${wsUrl}?channel=broadcast&channel=other`, 1, { perMessageDeflate: false })
     stalled?.ws.pause()
-    const burst = async (): Promise<void> => {
-      await Promise.all(Array.from({ length: 24 }, () => app.connections.publish('broadcast', 'x'.repeat(1_048_576))))
-      if (several) await app.connections.publish('other', 'small')
-    }
-    await burst()
+    // The kernel takes some 10 of them.
+    await Promise.all(Array.from({ length: 24 }, () => app.connections.publish('broadcast', 'x'.repeat(1_048_576))))
+    if (several) await app.connections.publish('other', 'small')
     await until(() => app.connections.waitingBytes > 0)
-    await until(() => app.connections.count === 1)
-    t.equal((await healthy?.hears(several ? 25 : 24))?.length, several ? 25 : 24, 'who reads has all of it')
-    await until(() => app.connections.waitingBytes === 0)
+    await until(() => app.connections.count === 0)
+    t.equal(app.connections.waitingBytes, 0)
     stalled?.ws.resume()
     t.equal((await stalled?.closed())?.code, 3008)
   })
@@ -128,9 +125,10 @@ t.test('who takes each of many bursts is not cut, however they fall on the looks
   const [client] = await connectMany(t, wsUrl, 1, { perMessageDeflate: false })
   const began = performance.now()
   let count = 0
+  const closed = client?.closed()
   while (performance.now() - began < 2500 && app.connections.count === 1) {
     await Promise.all(Array.from({ length: 6 }, () => app.connections.publish('broadcast', 'x'.repeat(1_048_576))))
-    await client?.hears(count += 6)
+    await Promise.race([client?.hears(count += 6), closed])
   }
   t.equal(app.connections.count, 1, `${count} MiB in ${Math.round(performance.now() - began)} ms`)
 })
