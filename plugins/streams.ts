@@ -1,6 +1,6 @@
 import type { OutgoingHttpHeaders } from 'node:http'
 import type { Writable } from 'node:stream'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest, onRequestHookHandler } from 'fastify'
 import fp from 'fastify-plugin'
 import { originGuard } from '../src/auth/origin.ts'
 import type { PluginSettings } from '../src/config.ts'
@@ -44,9 +44,13 @@ async function streams (app: FastifyInstance, { allowedOrigins }: PluginSettings
   app.addHook('preClose', () => open.end())
 
   // Before anything is asked of hooks: of hundreds in one packet only one can become a connection.
-  app.addHook('onRequest', (request, reply, done) => {
-    if (request.routeOptions.config?.connects) mustBeAlone(request, reply)
-    done()
+  app.addHook('onRoute', (route) => {
+    if (!route.config?.connects) return
+    const alone: onRequestHookHandler = (request, reply, done) => {
+      mustBeAlone(request, reply)
+      done()
+    }
+    route.onRequest = [alone, route.onRequest ?? []].flat()
   })
 
   app.decorate('crossOrigin', (request, reply, done) => {
