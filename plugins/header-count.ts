@@ -1,13 +1,11 @@
 import type { FastifyInstance } from 'fastify'
 import fp from 'fastify-plugin'
 import { fanfareError } from '../src/errors.ts'
+import { mostHeaders } from '../src/transports/upgrades.ts'
 
-// Beyond these Node drops headers without a word, unless `maxHeadersCount` is set: it might be the one that refuses.
-const NODE_TAKES = 1000
-
-/** Refuses requests of which Node has dropped headers. */
+/** Refuses requests of which Node has dropped headers: it might be the one that refuses. */
 async function headerCount (app: FastifyInstance): Promise<void> {
-  const most = app.server.maxHeadersCount || NODE_TAKES
+  const most = mostHeaders(app.server)
   app.addHook('onRequest', ({ raw }, _reply, done) => {
     // What `injectWS` passes for a request has none.
     const { rawHeaders = [] } = raw as { rawHeaders?: string[] }

@@ -22,12 +22,11 @@ declare module 'fastify' {
     /** The hook of a route that pages of allowed origins may call, and no others. For `onRequest`. */
     crossOrigin: (request: FastifyRequest, reply: FastifyReply, done: (error?: Error) => void) => void
     /**
-     * Answers a request with a stream that has no end of its own.
+     * Answers a request with a stream that has no end of its own; for routes that say in their config what they connect.
      *
      * @param type its content type
      * @param opening what it begins with
      * @returns nothing where the client has gone already
-     * @throws {FanfareError} FANFARE_PIPELINED
      */
     beginStream: (request: FastifyRequest, reply: FastifyReply, type: string, opening: string) => Writable | undefined
     /** Sees to it that a connection ends with its stream, and the stream with the node. */
@@ -45,12 +44,7 @@ async function streams (app: FastifyInstance, { allowedOrigins }: PluginSettings
 
   // Before anything is asked of hooks: of hundreds in one packet only one can become a connection.
   app.addHook('onRoute', (route) => {
-    if (!route.config?.connects) return
-    const alone: onRequestHookHandler = (request, reply, done) => {
-      mustBeAlone(request, reply)
-      done()
-    }
-    route.onRequest = [alone, route.onRequest ?? []].flat()
+    if (route.config?.connects) route.onRequest = [mustBeAlone, route.onRequest ?? []].flat()
   })
 
   app.decorate('crossOrigin', (request, reply, done) => {
@@ -61,7 +55,6 @@ async function streams (app: FastifyInstance, { allowedOrigins }: PluginSettings
   })
 
   app.decorate('beginStream', (request, reply, type, opening) => {
-    mustBeAlone(request, reply)
     reply.headers({ 'content-type': type, ...HEADERS }).hijack()
     if (!request.raw.socket.destroyed) return beginStream(reply.raw, reply.getHeaders() as OutgoingHttpHeaders, opening)
   })
@@ -69,11 +62,13 @@ async function streams (app: FastifyInstance, { allowedOrigins }: PluginSettings
   app.decorate('follow', (stream, connection) => open.add(stream, connection))
 }
 
-function mustBeAlone ({ method, headers }: FastifyRequest, { raw }: FastifyReply): void {
+const mustBeAlone: onRequestHookHandler = ({ method, headers }, { raw }, done) => {
+  const hasBody = headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
   // It would be the socket of another answer.
-  if (!raw.socket) throw fanfareError('FANFARE_PIPELINED')
+  if (!raw.socket) done(fanfareError('FANFARE_PIPELINED'))
   // Nobody would read it, nor then see that the client goes.
-  if (method === 'GET' && (headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0)) throw fanfareError('FANFARE_BODY')
+  else if (method === 'GET' && hasBody) done(fanfareError('FANFARE_BODY'))
+  else done()
 }
 
 // After the plugin that drains the connections.

@@ -80,10 +80,11 @@ export const processSettings = {
   trustProxy: list('Reverse proxies whose X-Forwarded-* headers count', 'a comma-separated list of addresses or CIDRs such as 10.0.0.0/8')
 }
 
+const pluginSchema = Type.Object(pluginSettings)
 const serverSchema = Type.Object({ ...processSettings, ...pluginSettings })
 
 /** The plugin's settings, validated and complete. */
-export type PluginSettings = Static<Type.TObject<typeof pluginSettings>>
+export type PluginSettings = Static<typeof pluginSchema>
 /** What the plugin works with: its settings, and what cannot be written in a variable. */
 export interface PluginOptions extends PluginSettings {
   /** Rules for channels by name; they come before those of `channelsFile`. See docs/channels.md. */
@@ -113,11 +114,10 @@ export function pluginSettingsFrom ({ channels, prefix, ...options }: Partial<Pl
   }
   // Fastify ignores it for a plugin that is not encapsulated, as this one, whose decorators are for the whole app.
   if (prefix) throw new SettingError('prefix', `is not taken by Fanfare itself; register it in a context with one: app.register(async (app) => app.register(fanfare), { prefix: ${JSON.stringify(prefix)} })`)
-  const given = Object.fromEntries(settingsOfProcess(options).map((name) => [name, processSettings[name]]))
-  const settings = validate(Type.Object({ ...given, ...pluginSettings }), defined(options), (name) => name) as PluginSettings
-  // Fastify would take `logLevel` for one of its own options.
-  for (const name of Object.keys(given)) Reflect.deleteProperty(settings, name)
-  return { ...settings, ...channels && { channels } }
+  // They are looked at all the same. What comes back has none of them: Fastify would take `logLevel` for one of its own options.
+  const given: Record<string, unknown> = options
+  validate(Type.Object(processSettings), Object.fromEntries(settingsOfProcess(options).map((name) => [name, given[name]])), (name) => name)
+  return { ...validate(pluginSchema, defined(options), (name) => name) as PluginSettings, ...channels && { channels } }
 }
 
 /** Which options mean nothing to the plugin, as they belong to whoever listens. */

@@ -2,7 +2,7 @@ import { scan } from 'secure-json-parse'
 import { Type, type Static } from 'typebox'
 import { valueIn } from '../centrifugo/values.ts'
 import { fanfareError } from '../errors.ts'
-import type { Grant, Identity } from '../hub/connection.ts'
+import type { Grant, GrantAnswer, Identity } from '../hub/connection.ts'
 import { compile, firstError, optional, record } from '../json-schema.ts'
 
 // 31 December 9999, in seconds: what is later is a mistake, such as milliseconds.
@@ -72,7 +72,7 @@ function grantsIn (channels: ConnectionClaims['channels'] = [], subs: Connection
 }
 
 /** What a subscription token, or a back end, gives for a channel. */
-export function grantOf (claims: Partial<Pick<SubscriptionClaims, 'info' | 'b64info' | 'data' | 'b64data' | 'exp' | 'expire_at'>>): Pick<Grant, 'info' | 'data' | 'expiresAt'> {
+export function grantOf (claims: Partial<Pick<SubscriptionClaims, 'info' | 'b64info' | 'data' | 'b64data' | 'exp' | 'expire_at'>>): GrantAnswer {
   return { info: infoIn(claims), data: valueIn(claims.data ?? undefined, claims.b64data), expiresAt: endOf(claims) }
 }
 

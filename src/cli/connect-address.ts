@@ -38,7 +38,7 @@ export function parseAddress (text: string, channel?: string): Address {
 
 // What is no address has no parts that could be taken out of it.
 function asTyped (text: string): string {
-  return text.replace(/\/\/.*@/, '//').replace(/([?&](?:token|subscriptionToken)=)[^&#]*/g, '$1…')
+  return text.replace(/\/\/.*@/, '//').replace(new RegExp(`([?&](?:${SECRET_PARAMETERS.join('|')})=)[^&#]*`, 'g'), '$1…')
 }
 
 function withoutSecrets (url: URL): string {

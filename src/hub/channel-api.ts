@@ -120,7 +120,7 @@ export class ChannelApi {
     const asked = this.#asked.get(channel)
     if (!asked) return this.#ask(channel)
     // What is read already may not hold who asks now. All who ask meanwhile share what is read after that.
-    asked.next ??= asked.now.then(() => this.recentPresence(channel), () => this.recentPresence(channel))
+    asked.next ??= asked.now.catch(() => {}).then(() => this.recentPresence(channel))
     return asked.next
   }
 

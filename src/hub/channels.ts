@@ -2,7 +2,7 @@ import type { Broker } from '../brokers/broker.ts'
 import { closeCodes, endCodes, type Close } from '../close-codes.ts'
 import { Channel, type Subscription } from './channel.ts'
 import type { ChannelRules } from './channel-rules.ts'
-import type { Connection, Grant } from './connection.ts'
+import { withoutHooks, type Connection, type Grant } from './connection.ts'
 import type { FanOut } from './fan-out.ts'
 import { matcherOf } from './glob.ts'
 import { callerOn, type Hooks } from './hooks.ts'
@@ -186,7 +186,7 @@ export class Channels {
   #end (connection: Connection, name: string, end: Close, close: Close): void {
     const isPlaced = connection.placed?.has(name) ?? false
     const grant = connection.peer.grants?.get(name)
-    const token = grant?.hooked ? grant.hooked.before : grant
+    const token = withoutHooks(grant)
     if (!connection.encoding.encodeEnd || (isPlaced && token && !token.single)) {
       this.#parts.close(connection, close)
       return

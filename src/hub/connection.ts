@@ -137,8 +137,8 @@ export class Connection {
     const grant = this.peer.grants?.get(name)
     if (!grant?.single) return
     const grants = new Map(this.peer.grants)
-    const { before } = grant.hooked ?? {}
-    if (before && !before.single) grants.set(name, before)
+    const token = withoutHooks(grant)
+    if (token && !token.single) grants.set(name, token)
     else grants.delete(name)
     this.peer = { ...this.peer, grants }
   }
@@ -172,13 +172,19 @@ export function peerWith (peer: Peer, channel: string, grant: Grant | undefined)
   return grant === undefined || peer.grants?.get(channel) === grant ? peer : { ...peer, grants: new Map([...peer.grants ?? [], [channel, grant]]) }
 }
 
+/** What there is of a grant beside what hooks have said. */
+export function withoutHooks (grant: Grant | undefined): Grant | undefined {
+  return grant?.hooked ? grant.hooked.before : grant
+}
+
 /**
  * A grant with what hooks say of the subscription: that takes the place of what is known, field by field. Where nothing is known, it
  * gives no right that rules call `token`.
  */
 export function hookedGrant ({ info, data, expiresAt }: GrantAnswer, grant: Grant | undefined): Grant | undefined {
   if (info === undefined && data === undefined && expiresAt === undefined) return grant
-  const { answer: said = {}, before = grant } = grant?.hooked ?? {}
+  const said = grant?.hooked?.answer ?? {}
+  const before = withoutHooks(grant)
   const answer = { info: info ?? said.info, data: data ?? said.data, expiresAt: expiresAt ?? said.expiresAt }
   return {
     info: answer.info ?? before?.info,

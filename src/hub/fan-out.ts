@@ -53,6 +53,7 @@ export class FanOut {
   #writes = 0
   /** Since when each has had more waiting than may, and has not taken all of it. */
   readonly #overfull = new Map<Connection, number>()
+  #overfullTimer: NodeJS.Timeout | undefined
 
   constructor (parts: FanOutParts) {
     this.#parts = parts
@@ -193,7 +194,7 @@ export class FanOut {
     if (transport.bufferedBytes <= this.#parts.maxBufferedBytes) return
     for (const bytes of uncounted) this.backlog.add(connection, bytes)
     if (this.#overfull.has(connection)) return
-    if (this.#overfull.size === 0) setTimeout(this.#lookAtOverfull, GRACE_MS).unref()
+    this.#overfullTimer ??= setTimeout(this.#lookAtOverfull, GRACE_MS).unref()
     this.#overfull.set(connection, performance.now())
     transport.onceDrained(() => this.#overfull.delete(connection))
   }
@@ -206,7 +207,7 @@ export class FanOut {
       const maySkip = Array.from(connection.subscriptions.keys()).some(({ slowReceiver }) => slowReceiver !== 'close')
       if (connection.open && !maySkip && connection.transport.bufferedBytes > this.#parts.maxBufferedBytes) this.#parts.onSlow(connection)
     }
-    if (this.#overfull.size > 0) setTimeout(this.#lookAtOverfull, GRACE_MS / 4).unref()
+    this.#overfullTimer = this.#overfull.size > 0 ? setTimeout(this.#lookAtOverfull, GRACE_MS / 4).unref() : undefined
   }
 
   // Whatever number of channels has reached a connection in this flush, it costs one write.

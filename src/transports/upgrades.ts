@@ -2,8 +2,8 @@ import type { IncomingMessage, Server, ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import type { Duplex } from 'node:stream'
 
-// Node reads 2,000 by default, names and values, and leaves out the rest without a word.
-const MAX_HEADERS = 1000
+// Unless `maxHeadersCount` is set.
+const NODE_TAKES = 1000
 // Who is refused has this long, or twice as long, to take the answer. Node has let go of the socket: nothing else ends it.
 const LOOK_MS = 5000
 
@@ -78,6 +78,11 @@ export class Upgrades {
   }
 }
 
+/** Beyond so many headers Node drops them without a word. */
+export function mostHeaders ({ maxHeadersCount }: { maxHeadersCount: number | null }): number {
+  return maxHeadersCount || NODE_TAKES
+}
+
 function responseOn (socket: Duplex): ServerResponse | null | undefined {
   return (socket as Socket & { _httpMessage?: ServerResponse | null })._httpMessage
 }
@@ -89,7 +94,7 @@ function wantsWebSocket ({ headers: { upgrade = '' } }: IncomingMessage): boolea
 // Node has let go of the connection. It takes it as a new one, on which the same request comes without that wish.
 function answerOrdinarily (server: Server, { method, url, httpVersion, rawHeaders }: IncomingMessage, socket: Duplex, head: Buffer): void {
   // What is beyond them is missing, perhaps the length of the body.
-  if (rawHeaders.length >= 2 * (server.maxHeadersCount || MAX_HEADERS)) {
+  if (rawHeaders.length >= 2 * mostHeaders(server)) {
     socket.destroy()
     return
   }

@@ -1,4 +1,4 @@
-import type { Connection } from '../../hub/connection.ts'
+import { withoutHooks, type Connection } from '../../hub/connection.ts'
 import type { ConnectionManager } from '../../hub/connection-manager.ts'
 import type { Beginning } from '../../hub/joining.ts'
 import type { Position } from '../../hub/publication.ts'
@@ -30,7 +30,7 @@ export function expiryOf (expiresAt = Infinity): Result {
 export function subscriptionResult (connections: ConnectionManager, { peer }: Connection, channel: string, beginning: Beginning | undefined, since: Position | undefined): Result {
   const grant = peer.grants?.get(channel)
   // Only a token can be renewed by its client. What hooks have limited it is asked about anew when it comes back.
-  const token = grant?.hooked ? grant.hooked.before : grant
+  const token = withoutHooks(grant)
   const granted = { ...token?.single && !token.byServer && expiryOf(token.expiresAt), ...grant?.data !== undefined && { data: grant.data } }
   if (!beginning) return { ...granted, ...since && { was_recovering: true } }
   const { position: { epoch, offset }, recovered, publications } = beginning

@@ -49,9 +49,8 @@ export class Sessions {
    */
   async pass ({ node, session, data }: Emulated, binary: boolean): Promise<boolean | undefined> {
     if (node === this.#cluster.id) return this.#take(session, { data, binary })
-    if (!this.#cluster.has(node)) return
     const taken = await this.#cluster.askNode(node, 'emulate', { session, data: data.toString('base64'), binary } satisfies Passed) as boolean | undefined
-    if (taken === undefined) throw fanfareError('FANFARE_SILENT_NODE')
+    if (taken === undefined && this.#cluster.has(node)) throw fanfareError('FANFARE_SILENT_NODE')
     return taken
   }
 
