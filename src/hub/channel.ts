@@ -1,3 +1,4 @@
+import type { WaitingAnswer } from './answers.ts'
 import type { ChannelBehaviour, SlowReceiver } from './channel-rules.ts'
 import type { Connection } from './connection.ts'
 import { prepareAll, type Encoding } from './encoding.ts'
@@ -21,6 +22,8 @@ export interface Subscription {
   next: number
   /** Publications that it did not get because it was too slow, and has not been told of. */
   skipped: number
+  /** Answers that must not come before what it lacks. */
+  answers: WaitingAnswer[] | undefined
 }
 
 type Deliver = (subscription: Subscription, bytes: Buffer, count: number, mayLag: boolean) => void
@@ -88,7 +91,7 @@ export class Channel {
 
   join (connection: Connection, echo: boolean): Subscription {
     const { transport, encoding } = connection
-    const subscription = { connection, transport, encoding, channel: this, echo, next: this.end, skipped: 0 }
+    const subscription = { connection, transport, encoding, channel: this, echo, next: this.end, skipped: 0, answers: undefined }
     this.subscriptions.add(subscription)
     this.#encodings.set(encoding, (this.#encodings.get(encoding) ?? 0) + 1)
     return subscription

@@ -152,6 +152,13 @@ export class Channels {
     for (const [channel, subscription] of connection.subscriptions) this.#parts.fanOut.catchUp(channel, subscription)
   }
 
+  /** Answers what a connection has published to a channel, see `FanOut.answer`. */
+  answer (connection: Connection, name: string, bytes: Buffer): void {
+    const subscription = this.#subscriptionOf(connection, name)
+    if (subscription?.echo) this.#parts.fanOut.answer(subscription, bytes)
+    else connection.transport.write(bytes)
+  }
+
   /** Hands publications to all who are in a channel. */
   deliver (name: string, publications: readonly Publication[]): void {
     const channel = this.#channels.get(name)
@@ -208,6 +215,7 @@ export class Channels {
 
   #drop (subscription: Subscription): void {
     const { connection, channel } = subscription
+    this.#parts.fanOut.answerAll(subscription)
     connection.subscriptions.delete(channel)
     this.#left(channel, subscription)
   }

@@ -38,6 +38,11 @@ export abstract class ComingApi extends ClusterApi {
     if (connection.open) connection.transport.write(bytes)
   }
 
+  /** Answers what a connection has published to a channel: after all that was published there so far, which it may have to wait for. */
+  answer (connection: Connection, channel: string, bytes: Buffer): void {
+    if (connection.open) this.table.answer(connection, channel, bytes)
+  }
+
   /** Whether a channel keeps what is published, so that its publications have positions that are worth knowing. */
   keepsHistory (channel: string): boolean {
     const { historySize, historyTtl } = this.rules.of(channel)

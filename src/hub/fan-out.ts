@@ -1,7 +1,9 @@
+import { letWait, takeAnswers } from './answers.ts'
 import { Backlog } from './backlog.ts'
 import type { Channel, Subscription } from './channel.ts'
 import type { Connection } from './connection.ts'
 import { Gathering } from './gathering.ts'
+import { Overfull } from './overfull.ts'
 import type { Publication } from './publication.ts'
 
 // A write costs 2 to 3 us, so that 64 of them between two looks at the clock cost less than 0.2 ms.
@@ -15,8 +17,6 @@ const LAGGING_BYTES = 65_536
 // Publishers are not preferred in a channel that has more than this to deliver: without a limit, 100 senders with 10 messages in
 // flight each cost the same and waited longer (p50 69 ms, not 42).
 const SMALL_BYTES = 4096
-// Who has been given more at once than may wait has this long to take it: nothing may come that would show whether it is slow.
-const GRACE_MS = 1000
 // What a message takes beside its data.
 const FRAME_BYTES = 2
 
@@ -51,12 +51,11 @@ export class FanOut {
   #reached: Connection[] = []
   #written = 0
   #writes = 0
-  /** Since when each has had more waiting than may, and has not taken all of it. */
-  readonly #overfull = new Map<Connection, number>()
-  #overfullTimer: NodeJS.Timeout | undefined
+  readonly #overfull: Overfull
 
   constructor (parts: FanOutParts) {
     this.#parts = parts
+    this.#overfull = new Overfull(parts.maxBufferedBytes, (connection) => parts.onSlow(connection))
   }
 
   /** Appends publications to a channel, and sees to it that they are flushed when this turn of the loop ends. */
@@ -85,6 +84,24 @@ export class FanOut {
     const isCounted = connection.backlog !== undefined
     transport.writeAll(due)
     if (due.reduce((sum, { length }) => sum + length, 0) > LAGGING_BYTES) this.#lookAfter(connection, isCounted ? undefined : due)
+  }
+
+  /** Answers what a subscriber has published: after all that is in the channel so far, and with that in one write. */
+  answer (subscription: Subscription, bytes: Buffer): void {
+    if (letWait(subscription, bytes)) return
+    this.writeDue(subscription.connection)
+    subscription.transport.write(bytes)
+  }
+
+  /** Writes all answers that still wait. To be called before a subscriber that is not brought to the end leaves. */
+  answerAll (subscription: Subscription): void {
+    this.#writeAnswers(subscription, takeAnswers(subscription, Infinity))
+  }
+
+  #writeAnswers ({ connection, transport }: Subscription, answers: readonly Buffer[]): void {
+    if (answers.length === 0 || !connection.open) return
+    this.writeDue(connection)
+    transport.writeAll(answers)
   }
 
   #notePublishers (channel: Channel, publications: readonly Publication[]): void {
@@ -162,27 +179,31 @@ export class FanOut {
 
   readonly #deliver = (subscription: Subscription, bytes: Buffer, count: number, mayLag: boolean): void => {
     const { transport } = subscription
+    const answers = takeAnswers(subscription)
     // Only then can a connection have anything due; otherwise it need not be looked at.
     const due = this.#reached.length > 0 ? subscription.connection.due : undefined
     // Nothing has been written to it since its first publication of this flush was found to be in order.
     if (due && !subscription.connection.backlog && subscription.skipped === 0) {
       due.push(bytes)
+      if (answers.length > 0) due.push(...answers)
       return
     }
     const bufferedBytes = mayLag ? transport.bufferedBytes : 0
     // Who has missed something is told of it before anything newer comes.
     if (bufferedBytes > this.#parts.maxBufferedBytes || subscription.skipped > 0) {
       this.#tooSlow(subscription, count)
+      this.#writeAnswers(subscription, answers)
       return
     }
     const lags = bufferedBytes > LAGGING_BYTES
     if (lags) this.backlog.add(subscription.connection, bytes)
-    if (due) due.push(bytes)
+    if (due) due.push(bytes, ...answers)
     else if (this.#severalChannels) {
-      subscription.connection.due = [bytes]
+      subscription.connection.due = answers.length > 0 ? [bytes, ...answers] : [bytes]
       this.#reached.push(subscription.connection)
     } else {
-      transport.write(bytes)
+      if (answers.length > 0) transport.writeAll([bytes, ...answers])
+      else transport.write(bytes)
       this.#writes++
       if (bytes.length > LAGGING_BYTES) this.#lookAfter(subscription.connection, lags ? undefined : [bytes])
     }
@@ -193,21 +214,7 @@ export class FanOut {
     const { transport } = connection
     if (transport.bufferedBytes <= this.#parts.maxBufferedBytes) return
     for (const bytes of uncounted) this.backlog.add(connection, bytes)
-    if (this.#overfull.has(connection)) return
-    this.#overfullTimer ??= setTimeout(this.#lookAtOverfull, GRACE_MS).unref()
-    this.#overfull.set(connection, performance.now())
-    transport.onceDrained(() => this.#overfull.delete(connection))
-  }
-
-  readonly #lookAtOverfull = (): void => {
-    const now = performance.now()
-    for (const [connection, since] of this.#overfull) {
-      if (now - since < GRACE_MS - 1) continue
-      this.#overfull.delete(connection)
-      const maySkip = Array.from(connection.subscriptions.keys()).some(({ slowReceiver }) => slowReceiver !== 'close')
-      if (connection.open && !maySkip && connection.transport.bufferedBytes > this.#parts.maxBufferedBytes) this.#parts.onSlow(connection)
-    }
-    this.#overfullTimer = this.#overfull.size > 0 ? setTimeout(this.#lookAtOverfull, GRACE_MS / 4).unref() : undefined
+    this.#overfull.add(connection)
   }
 
   // Whatever number of channels has reached a connection in this flush, it costs one write.

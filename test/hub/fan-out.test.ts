@@ -22,6 +22,7 @@ const step = fc.oneof(
   fc.record({ do: fc.constant('publish' as const), channel, times: fc.integer({ min: 1, max: 4 }) }),
   fc.record({ do: fc.constant('receive' as const), who, channel }),
   fc.record({ do: fc.constant('reply' as const), who }),
+  fc.record({ do: fc.constant('answer' as const), who, channel }),
   fc.record({ do: fc.constant('stall' as const), who }),
   fc.record({ do: fc.constant('drain' as const), who }),
   fc.record({ do: fc.constant('die' as const), who }),
@@ -87,6 +88,10 @@ t.test('joins, leaves, publications, replies, stalls and deaths in any order: ev
         manager.send(one.connection, Buffer.from(`reply ${++number}\n`))
         one.expected.push(`reply ${number}`)
       }
+      if (it.do === 'answer' && one.channels.get(it.channel)) {
+        manager.answer(one.connection, it.channel, Buffer.from(`${it.channel} answer ${++number}\n`))
+        one.expected.push(`${it.channel} answer ${number}`)
+      }
       if (it.do === 'stall') one.transport.stalled = true
       if (it.do === 'drain') one.transport.drain()
       if (it.do === 'die') {
@@ -129,6 +134,18 @@ t.test('a slow receiver that is not cut hears a part of the channel in order, an
   await manager.publish('red', 'after')
   await nextTurn()
   t.strictSame(transport.lines.slice(before - 1), [`red ${before - 1}`, `red skipped ${100 - before}`, 'red after'])
+})
+
+t.test('a slow receiver that skips what it published itself is answered all the same', async (t) => {
+  const manager = managerOf({}, { slowReceiver: 'drop' })
+  const transport = new TestTransport()
+  const connection = manager.open(transport, linesEncoding(false), { peer: { address: 'x' }, channels: ['red'] })
+  transport.bufferedBytes = 1000
+  await manager.publish('red', 'missed')
+  manager.answer(connection, 'red', Buffer.from('answered\n'))
+  await nextTurn()
+  transport.drain()
+  t.strictSame(transport.lines, ['answered', 'red skipped 1'])
 })
 
 t.test('nothing newer comes to a slow receiver before it is told what it missed, even if there is room again', async (t) => {

@@ -97,8 +97,6 @@ export class Session {
     const { length } = message.data
     // It would be cut as slow for its own replies otherwise. What is recovered comes in pieces that are small enough.
     if (length > maxReplyBytes && name !== 'subscribe') this.refuse(id, new ReplyError(106, `The reply would have ${length} bytes, and may have ${maxReplyBytes} (MAX_BUFFERED_BYTES): ask for less at once`))
-    // That of `publish` says nothing of what is in the channel, and may come before the publication itself.
-    else if (name === 'publish') this.#write(message)
     else this.parts.connections.send(this.connection, this.parts.bytesOf(message))
   }
 
@@ -107,7 +105,7 @@ export class Session {
     this.#publishing++
     return this.parts.connections.publishFrom(this.connection, channel, publication, (error) => {
       if (error) this.refuse(id, error)
-      else this.reply(id, 'publish', {})
+      else this.parts.connections.answer(this.connection, channel, this.parts.bytesOf(this.parts.codec.reply(id, 'publish', {})))
       if (--this.#publishing > 0) return
       for (const resolve of this.#whenPublished.splice(0)) resolve()
     })

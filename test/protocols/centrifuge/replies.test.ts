@@ -157,10 +157,28 @@ t.test('a reply that says what is in a channel came before the publications that
     const count = client.heardData.length
     const [, id] = client.say({ publish: { channel: 'red', data: count } }, command)
     await client.finds(({ told }) => told.find((reply) => reply.id === id))
-    const kinds = client.told.map((told) => told.id === id ? 'reply' : told.push?.pub ? 'publication' : 'other').slice(-2)
-    t.strictSame(kinds, ['publication', 'reply'], JSON.stringify(command))
+    const kinds = client.told.map((told) => told.id === id ? 'reply' : told.push?.pub ? 'publication' : 'other').slice(-3)
+    t.strictSame(kinds, ['publication', 'other', 'reply'], JSON.stringify(command))
   }
 })
+
+for (const others of [0, 99]) {
+  t.test(`publishing is answered after the publication itself, with ${others} others there: the answer came before it`, async (t) => {
+    const { wsUrl } = await start(t)
+    const rest = await Promise.all(Array.from({ length: others }, () => greet(t, wsUrl)))
+    const client = await greet(t, wsUrl)
+    await Promise.all([...rest, client].flatMap((one) => [one.ask({ subscribe: { channel: 'red' } }), one.ask({ subscribe: { channel: 'blue' } })]))
+    const before = client.told.length
+    const ids = client.say(...Array.from({ length: 20 }, (_, number) => ({ publish: { channel: number % 3 === 0 ? 'blue' : 'red', data: number } })), { publish: { channel: 'green', data: 20 } })
+    await client.finds(({ told }) => told.length >= before + ids.length * 2 - 1 || undefined)
+    const told = client.told.slice(before)
+    t.strictSame(told.flatMap(({ publish, id }) => publish ? [id as number] : []).sort((one, other) => one - other), ids, 'each is answered once')
+    for (const [number, id] of ids.slice(0, -1).entries()) {
+      const heardAt = told.findIndex(({ push }) => push?.pub?.data === number)
+      t.ok(heardAt >= 0 && heardAt < told.findIndex((reply) => reply.id === id), `publication ${number}`)
+    }
+  })
+}
 
 t.test('who is in a very large channel is looked up once for all who ask at the same time, and not named at all to whom that is too much', async (t) => {
   const redis = await startRedis(t)
