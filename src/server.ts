@@ -8,6 +8,7 @@ import { pluginSettings, serverSettingsFrom, type PluginSettings, type ServerSet
 import { errorOf, fanfareError, SettingError } from './errors.ts'
 import { keepHiddenClasses } from './hidden-classes.ts'
 import { logDestination } from './log-destination.ts'
+import { OpenRequests } from './open-requests.ts'
 import { RequestLog } from './request-log.ts'
 import { FAULT_SIGNALS, GROUP_SIGNALS, speaksForAll, WorkerLife } from './worker.ts'
 import { runsWorkers, runWorkers } from './workers.ts'
@@ -64,11 +65,20 @@ async function listen (settings: ServerSettings, worker?: WorkerLife): Promise<v
   app.addHook('onRequest', ({ routeOptions: { url = '' } }, _reply, done) => {
     done(app.connections.stopping && !SERVED_TO_THE_END.includes(url) ? fanfareError('FANFARE_STOPPING') : undefined)
   })
+  const open = new OpenRequests()
+  app.addHook('preHandler', ({ ws }, { raw }, done) => {
+    if (!ws) open.add(raw)
+    done()
+  })
   app.setNotFoundHandler(({ method, url }) => { throw fanfareError('FANFARE_NOT_FOUND', `${method}:${url.split('?')[0]}`) })
   worker?.endConnectionsWhenLeaving(app)
   await app.register(fanfare, Object.fromEntries(Object.keys(pluginSettings).map((name) => [name, settings[name as keyof PluginSettings]])))
+  let endsAt = 0
+  // After the plugin's own, which close the connections. What is asked of the broker is answered while that is still there.
+  app.addHook('preClose', () => open.answered(endsAt - performance.now()))
   const skip = [...FAULT_SIGNALS, ...(worker ? GROUP_SIGNALS : [])]
   const end = closeWithGrace({ delay: drainTimeout * 1000 + LAST_MOMENTS_MS, logger: app.log, skip }, async ({ signal, err }) => {
+    endsAt = performance.now() + drainTimeout * 1000
     if (err) app.log.fatal({ err }, 'Stopping after an error that nobody handled')
     else app.log.info(`${signal ?? worker?.reason ?? 'End'}: closing ${app.connections.count} connections`)
     await worker?.leavePort()

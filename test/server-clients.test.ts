@@ -81,6 +81,43 @@ t.test('many clients are closed spread over the drain, and SIGINT is like SIGTER
   t.equal(await exit, 0)
 })
 
+const SLOW_ROUTES = `
+import { setTimeout } from 'node:timers/promises'
+export default async (app) => {
+  app.post('/slow', async () => {
+    app.log.info('asked')
+    while (!app.connections.stopping) await setTimeout(5)
+    await setTimeout(300)
+    return 'answered'
+  })
+  app.post('/never', () => {
+    app.log.info('asked')
+    return new Promise(() => {})
+  })
+}
+`
+
+t.test('SIGTERM while a request is being handled and nobody is connected: it is answered first, it was cut', async (t) => {
+  const { child, exit, url, output } = await startProcess(t, { ROUTES_DIR: t.testdir({ 'slow.mjs': SLOW_ROUTES }) })
+  const answer = fetch(`${url}/slow`, { method: 'POST' })
+  await until(() => output().includes('asked'))
+  child.kill('SIGTERM')
+  t.equal(await (await answer).text(), 'answered')
+  t.equal(await exit, 0)
+})
+
+t.test('a request that is never answered is cut when DRAIN_TIMEOUT is over', async (t) => {
+  const { child, exit, url, output } = await startProcess(t, { DRAIN_TIMEOUT: '1', ROUTES_DIR: t.testdir({ 'slow.mjs': SLOW_ROUTES }) })
+  const answer = fetch(`${url}/never`, { method: 'POST' })
+  await until(() => output().includes('asked'))
+  const from = performance.now()
+  child.kill('SIGTERM')
+  await t.rejects(answer)
+  t.equal(await exit, 0)
+  const seconds = (performance.now() - from) / 1000
+  t.ok(seconds < 3, `exit after ${seconds.toFixed(1)} s of 3.0 s`)
+})
+
 t.test('a second signal ends the process at once', async (t) => {
   const { child, exit, wsUrl } = await startProcess(t, { DRAIN_TIMEOUT: '30' })
   const frozen = await clientProcess(t, wsUrl)
