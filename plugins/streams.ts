@@ -5,11 +5,14 @@ import fp from 'fastify-plugin'
 import { originGuard } from '../src/auth/origin.ts'
 import type { PluginSettings } from '../src/config.ts'
 import { fanfareError } from '../src/errors.ts'
+import { IDENTIFY_S } from '../src/hub/client-api.ts'
 import type { Connection } from '../src/hub/connection.ts'
 import { beginStream, OpenStreams } from '../src/transports/http-stream.ts'
 
 // What is noted for a client that has gone: there is no goodbye (the code that a WebSocket has for that).
 const GONE = 1006
+// Who connects says who it is in the body: it has as long for that as on a WebSocket.
+const BODY_MS = IDENTIFY_S * 1000
 
 const HEADERS = {
   'cache-control': 'no-cache, no-transform',
@@ -44,7 +47,7 @@ async function streams (app: FastifyInstance, { allowedOrigins }: PluginSettings
 
   // Before anything is asked of hooks: of hundreds in one packet only one can become a connection.
   app.addHook('onRoute', (route) => {
-    if (route.config?.connects) route.onRequest = [mustBeAlone, route.onRequest ?? []].flat()
+    if (route.config?.connects) route.onRequest = [mustBeAlone, mustComeSoon, route.onRequest ?? []].flat()
   })
 
   app.decorate('crossOrigin', (request, reply, done) => {
@@ -69,6 +72,19 @@ const mustBeAlone: onRequestHookHandler = ({ method, headers }, { raw }, done) =
   // Nobody would read it, nor then see that the client goes.
   else if (method === 'GET' && hasBody) done(fanfareError('FANFARE_BODY'))
   else done()
+}
+
+const mustComeSoon: onRequestHookHandler = ({ method, raw }, reply, done) => {
+  if (method === 'POST') {
+    const timer = setTimeout(() => reply.header('connection', 'close').send(fanfareError('FANFARE_SLOW_BODY')), BODY_MS)
+    // A stream that has begun is not to be kept with what it was asked for with.
+    const ended = (): void => {
+      clearTimeout(timer)
+      raw.off('end', ended).off('close', ended)
+    }
+    raw.on('end', ended).on('close', ended)
+  }
+  done()
 }
 
 // After the plugin that drains the connections.

@@ -50,6 +50,30 @@ t.test('500 slow handshakes, by silence and by one byte a second: all closed wit
   t.same(errors(), [])
 })
 
+t.test('half the body with which a stream is asked for, and silence or a byte a second: closed within 10 s; it took 31 s', async (t) => {
+  const { port, url, errors, probe } = await startProbed(t)
+  const before = await probe()
+  const answers: string[] = []
+  const lastings = ['/connection/http_stream', '/connection/sse'].flatMap((path) => [false, true].map(async (drips) => lasting(t, port, (socket) => {
+    let answer = ''
+    socket.on('data', (bytes) => { answer += String(bytes) })
+    socket.write(`POST ${path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 100\r\n\r\n{"id":1,`)
+    const timer = setInterval(() => { if (drips) socket.write(' ') }, DRIP_MS)
+    socket.once('close', () => {
+      clearInterval(timer)
+      answers.push(answer)
+    })
+  })))
+  const longest = Math.max(...await Promise.all(lastings))
+  t.comment(`closed within ${longest.toFixed(1)} s of ${MOST_SECONDS}`)
+  t.ok(longest <= MOST_SECONDS, `closed after ${longest.toFixed(1)} s`)
+  for (const answer of answers) t.match(answer, /^HTTP\/1.1 408 [^]*FANFARE_SLOW_BODY/)
+  const stream = await Lines.open(t, url, [{ id: 1, connect: {} }])
+  await until(() => stream.told.length > 0)
+  await until(async () => (await probe()).fds <= before.fds + 1)
+  t.same(errors(), [])
+})
+
 t.test('connected, but never said who: closed with 3502 within 10 s; who has said so is not', async (t) => {
   const { wsUrl, errors, probe } = await startProbed(t, { TOKEN_HMAC_SECRET: 'a-secret-of-32-bytes-or-more-please', ALLOW_ANONYMOUS: 'on' })
   const said = await greet(t, wsUrl)
