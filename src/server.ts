@@ -66,8 +66,9 @@ async function listen (settings: ServerSettings, worker?: WorkerLife): Promise<v
     done(app.connections.stopping && !SERVED_TO_THE_END.includes(url) ? fanfareError('FANFARE_STOPPING') : undefined)
   })
   const open = new OpenRequests()
-  app.addHook('preHandler', ({ ws }, { raw }, done) => {
-    if (!ws) open.add(raw)
+  // What connects is ended as a connection; a stream that has begun would stay here for ever.
+  app.addHook('preHandler', ({ ws, routeOptions: { config } }, { raw }, done) => {
+    if (!ws && !config?.connects) open.add(raw)
     done()
   })
   app.setNotFoundHandler(({ method, url }) => { throw fanfareError('FANFARE_NOT_FOUND', `${method}:${url.split('?')[0]}`) })
