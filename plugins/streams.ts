@@ -76,8 +76,12 @@ const mustBeAlone: onRequestHookHandler = ({ method, headers }, { raw }, done) =
 
 const mustComeSoon: onRequestHookHandler = ({ method, raw }, reply, done) => {
   if (method === 'POST') {
-    const timer = setTimeout(() => reply.header('connection', 'close').send(fanfareError('FANFARE_SLOW_BODY')), BODY_MS)
-    // A stream that has begun is not to be kept with what it was asked for with.
+    const timer = setTimeout(() => {
+      // It was refused before its body came.
+      if (reply.sent) raw.socket.destroy()
+      else reply.headers(raw.httpVersionMajor === 1 ? { connection: 'close' } : {}).send(fanfareError('FANFARE_SLOW_BODY'))
+    }, BODY_MS).unref()
+    // The listeners would keep the request for as long as the stream lasts that it asks for.
     const ended = (): void => {
       clearTimeout(timer)
       raw.off('end', ended).off('close', ended)

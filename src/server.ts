@@ -65,21 +65,21 @@ async function listen (settings: ServerSettings, worker?: WorkerLife): Promise<v
   app.addHook('onRequest', ({ routeOptions: { url = '' } }, _reply, done) => {
     done(app.connections.stopping && !SERVED_TO_THE_END.includes(url) ? fanfareError('FANFARE_STOPPING') : undefined)
   })
-  const open = new OpenRequests()
-  // What connects is ended as a connection; a stream that has begun would stay here for ever.
-  app.addHook('preHandler', ({ ws, routeOptions: { config } }, { raw }, done) => {
-    if (!ws && !config?.connects) open.add(raw)
+  const requests = new OpenRequests()
+  // What connects is ended as a connection.
+  app.addHook('preHandler', ({ ws, raw, routeOptions: { config } }, reply, done) => {
+    if (!ws && !config?.connects) requests.add(raw, reply.raw)
     done()
   })
   app.setNotFoundHandler(({ method, url }) => { throw fanfareError('FANFARE_NOT_FOUND', `${method}:${url.split('?')[0]}`) })
   worker?.endConnectionsWhenLeaving(app)
   await app.register(fanfare, Object.fromEntries(Object.keys(pluginSettings).map((name) => [name, settings[name as keyof PluginSettings]])))
-  let endsAt = 0
-  // After the plugin's own, which close the connections. What is asked of the broker is answered while that is still there.
-  app.addHook('preClose', () => open.answered(endsAt - performance.now()))
+  let drainedBy = 0
+  // After the plugin's own, which close the connections; before its `onClose`, which takes away the broker that requests may wait for.
+  app.addHook('preClose', () => requests.answered(drainedBy))
   const skip = [...FAULT_SIGNALS, ...(worker ? GROUP_SIGNALS : [])]
   const end = closeWithGrace({ delay: drainTimeout * 1000 + LAST_MOMENTS_MS, logger: app.log, skip }, async ({ signal, err }) => {
-    endsAt = performance.now() + drainTimeout * 1000
+    drainedBy = performance.now() + drainTimeout * 1000
     if (err) app.log.fatal({ err }, 'Stopping after an error that nobody handled')
     else app.log.info(`${signal ?? worker?.reason ?? 'End'}: closing ${app.connections.count} connections`)
     await worker?.leavePort()

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
+import { connect as connectTcp, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { connect, connectMany, refusal, until, type Client } from './helper.ts'
 import { startProcess } from './process.ts'
@@ -91,7 +91,7 @@ export default async (app) => {
     return 'answered'
   })
   app.post('/never', () => {
-    app.log.info('asked')
+    app.log.warn('asked')
     return new Promise(() => {})
   })
 }
@@ -116,6 +116,27 @@ t.test('a request that is never answered is cut when DRAIN_TIMEOUT is over', asy
   t.equal(await exit, 0)
   const seconds = (performance.now() - from) / 1000
   t.ok(seconds < 3, `exit after ${seconds.toFixed(1)} s of 3.0 s`)
+})
+
+t.test('who has left behind requests, or a stream, does not hold up the stop: it took all of DRAIN_TIMEOUT', async (t) => {
+  const { child, exit, url, output } = await startProcess(t, { LOG_LEVEL: 'warn', ROUTES_DIR: t.testdir({ 'slow.mjs': SLOW_ROUTES }) })
+  const { hostname, port } = new URL(url)
+  const leaves = async (text: string, when: (got: string) => boolean): Promise<void> => {
+    const socket = connectTcp(Number(port), hostname).on('error', () => {})
+    let got = ''
+    socket.on('data', (bytes) => { got += String(bytes) }).write(text)
+    await until(() => when(got))
+    socket.resetAndDestroy()
+  }
+  await leaves('POST /never HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n'.repeat(100), () => output().split('asked').length > 100)
+  await leaves('GET /sse?channel=a HTTP/1.1\r\nHost: a\r\n\r\n', (got) => got.includes('event-stream'))
+  await leaves('GET /health/live HTTP/1.1\r\nHost: a\r\n\r\n'.repeat(100) + 'garbage\r\n\r\n', (got) => got.includes('200 OK'))
+  await until(async () => (await readiness(url)).connections === 0)
+  const from = performance.now()
+  child.kill('SIGTERM')
+  t.equal(await exit, 0)
+  const seconds = (performance.now() - from) / 1000
+  t.ok(seconds < 2, `exit after ${seconds.toFixed(1)} s of 2.0 s`)
 })
 
 t.test('a second signal ends the process at once', async (t) => {

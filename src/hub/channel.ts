@@ -1,9 +1,9 @@
-import type { WaitingAnswer } from './answers.ts'
 import type { ChannelBehaviour, SlowReceiver } from './channel-rules.ts'
 import type { Connection } from './connection.ts'
 import { prepareAll, type Encoding } from './encoding.ts'
 import type { Publication } from './publication.ts'
 import type { Transport } from './transport.ts'
+import type { WaitingAnswer } from './waiting-answers.ts'
 
 // So many subscribers are looked at before the first of them is written to: what has to come from memory for them then
 // comes together, and not each between two writes. With `transport` and `encoding` of Subscription it saves 2 % of a write.

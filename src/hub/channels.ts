@@ -154,9 +154,7 @@ export class Channels {
 
   /** Answers what a connection has published to a channel, see `FanOut.answer`. */
   answer (connection: Connection, name: string, bytes: Buffer): void {
-    const subscription = this.#subscriptionOf(connection, name)
-    if (subscription?.echo) this.#parts.fanOut.answer(subscription, bytes)
-    else connection.transport.write(bytes)
+    this.#parts.fanOut.answer(connection, this.#subscriptionOf(connection, name), bytes)
   }
 
   /** Hands publications to all who are in a channel. */

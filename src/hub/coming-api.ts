@@ -38,7 +38,7 @@ export abstract class ComingApi extends ClusterApi {
     if (connection.open) connection.transport.write(bytes)
   }
 
-  /** Answers what a connection has published to a channel: after all that was published there so far, which it may have to wait for. */
+  /** Answers what a connection has published to a channel: together with what it has not heard of that yet, or at once. */
   answer (connection: Connection, channel: string, bytes: Buffer): void {
     if (connection.open) this.table.answer(connection, channel, bytes)
   }

@@ -1,10 +1,10 @@
-import { letWait, takeAnswers } from './answers.ts'
 import { Backlog } from './backlog.ts'
 import type { Channel, Subscription } from './channel.ts'
 import type { Connection } from './connection.ts'
 import { Gathering } from './gathering.ts'
 import { Overfull } from './overfull.ts'
 import type { Publication } from './publication.ts'
+import { letWait, takeAnswers } from './waiting-answers.ts'
 
 // A write costs 2 to 3 us, so that 64 of them between two looks at the clock cost less than 0.2 ms.
 const WRITES_PER_LOOK = 64
@@ -86,22 +86,24 @@ export class FanOut {
     if (due.reduce((sum, { length }) => sum + length, 0) > LAGGING_BYTES) this.#lookAfter(connection, isCounted ? undefined : due)
   }
 
-  /** Answers what a subscriber has published: after all that is in the channel so far, and with that in one write. */
-  answer (subscription: Subscription, bytes: Buffer): void {
-    if (letWait(subscription, bytes)) return
-    this.writeDue(subscription.connection)
-    subscription.transport.write(bytes)
+  /**
+   * Answers what a connection has published: after all that its channel has for it so far, and with that in one write.
+   *
+   * @param subscription that of the connection, if it hears the channel
+   */
+  answer (connection: Connection, subscription: Subscription | undefined, bytes: Buffer): void {
+    if (!subscription?.echo || !letWait(subscription, bytes)) this.#tell(connection, [bytes])
   }
 
-  /** Writes all answers that still wait. To be called before a subscriber that is not brought to the end leaves. */
-  answerAll (subscription: Subscription): void {
-    this.#writeAnswers(subscription, takeAnswers(subscription, Infinity))
+  /** Writes the answers that still wait. To be called before a subscriber leaves that is not brought to the end. */
+  answerAll ({ connection, answers = [] }: Subscription): void {
+    this.#tell(connection, answers.map(({ bytes }) => bytes))
   }
 
-  #writeAnswers ({ connection, transport }: Subscription, answers: readonly Buffer[]): void {
+  #tell (connection: Connection, answers: readonly Buffer[]): void {
     if (answers.length === 0 || !connection.open) return
     this.writeDue(connection)
-    transport.writeAll(answers)
+    connection.transport.writeAll(answers)
   }
 
   #notePublishers (channel: Channel, publications: readonly Publication[]): void {
@@ -184,22 +186,21 @@ export class FanOut {
     const due = this.#reached.length > 0 ? subscription.connection.due : undefined
     // Nothing has been written to it since its first publication of this flush was found to be in order.
     if (due && !subscription.connection.backlog && subscription.skipped === 0) {
-      due.push(bytes)
-      if (answers.length > 0) due.push(...answers)
+      due.push(bytes, ...answers)
       return
     }
     const bufferedBytes = mayLag ? transport.bufferedBytes : 0
     // Who has missed something is told of it before anything newer comes.
     if (bufferedBytes > this.#parts.maxBufferedBytes || subscription.skipped > 0) {
       this.#tooSlow(subscription, count)
-      this.#writeAnswers(subscription, answers)
+      this.#tell(subscription.connection, answers)
       return
     }
     const lags = bufferedBytes > LAGGING_BYTES
     if (lags) this.backlog.add(subscription.connection, bytes)
     if (due) due.push(bytes, ...answers)
     else if (this.#severalChannels) {
-      subscription.connection.due = answers.length > 0 ? [bytes, ...answers] : [bytes]
+      subscription.connection.due = [bytes, ...answers]
       this.#reached.push(subscription.connection)
     } else {
       if (answers.length > 0) transport.writeAll([bytes, ...answers])
