@@ -79,6 +79,26 @@ t.test('a node that does not hear that somebody is to be disconnected: that was 
   proxy.swallowing = false
 })
 
+t.test('Redis is back after 11 s, for one node sooner than for the other: to disconnect whom that has was called success', async (t) => {
+  const { port } = await startRedis(t)
+  const proxies = await Promise.all([0, 1].map(() => new FaultProxy(port).start(t)))
+  const [one, two] = await Promise.all(proxies.map(async (proxy) => start(t, { redisUrl: `redis://127.0.0.1:${proxy.port}` }))) as [Running, Running]
+  await until(() => [one, two].every(({ app }) => app.connections.nodes().length === 2))
+  const client = await connect(t, `${two.wsUrl}?channel=red`)
+  const closed = client.closed()
+  for (const proxy of proxies) proxy.swallowing = true
+  const from = performance.now()
+  await until(() => performance.now() - from > 11_000 && one.app.connections.trouble !== undefined)
+  for (const [index, proxy] of proxies.entries()) {
+    proxy.swallowing = false
+    await until(() => [one, two][index]?.app.connections.trouble === undefined)
+    const told = one.app.connections.disconnect({ channel: 'red' })
+    if (index === 0) await t.rejects(told, { code: 'FANFARE_UNAVAILABLE', message: /not every node has answered/ })
+    else t.equal(await told, 1)
+  }
+  t.equal((await closed).code, 3503)
+})
+
 t.test('who is put into a channel hears what is published right after that, with Redis: it was lost to plain clients', async (t) => {
   const [one, two] = await twoNodes(t)
   const client = await connect(t, `${two.wsUrl}?channel=own`)

@@ -112,7 +112,7 @@ export class Channel {
    * @returns whether there is something to flush now
    */
   append (publications: readonly Publication[], onPrepared: () => void): boolean {
-    for (const collector of this.collectors) collector.push(...publications)
+    for (const collector of this.collectors) for (const publication of publications) collector.push(publication)
     if (this.subscriptions.size === 0) return false
     for (const publication of publications) {
       const number = this.end

@@ -79,7 +79,7 @@ export abstract class ClusterApi extends AccessApi {
    */
   async channels (names?: string): Promise<Map<string, number>> {
     const total = new Map<string, number>()
-    for (const counts of await this.cluster.ask<Record<string, number>>('channels', names)) {
+    for (const counts of await this.#askAll<Record<string, number>>('channels', names)) {
       for (const [name, count] of Object.entries(counts)) total.set(name, (total.get(name) ?? 0) + count)
     }
     return total
@@ -139,9 +139,14 @@ export abstract class ClusterApi extends AccessApi {
   async #tell (question: string, filter: ConnectionFilter, what: unknown): Promise<number> {
     const { id, user, session, channel } = filter
     if (id === undefined && user === undefined && session === undefined && channel === undefined) throw fanfareError('FANFARE_BAD_FILTER')
-    const counts = await this.cluster.ask<number>(question, { filter, what })
-    if (counts.length < this.cluster.size) throw fanfareError('FANFARE_UNAVAILABLE', 'not every node has answered')
+    const counts = await this.#askAll<number>(question, { filter, what })
     return counts.reduce((sum, count) => sum + count, 0)
+  }
+
+  async #askAll<Answer> (question: string, subject: unknown): Promise<Answer[]> {
+    const answers = await this.cluster.ask<Answer>(question, subject)
+    if (answers.length < this.cluster.size) throw fanfareError('FANFARE_UNAVAILABLE', 'not every node has answered')
+    return answers
   }
 
   #answer<What> (question: string, act: (connection: Connection, what: What) => Promise<void> | void, first?: (what: What, isMeant: (connection: Connection) => boolean) => void): void {

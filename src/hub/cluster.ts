@@ -46,8 +46,12 @@ export class Cluster {
     this.#describe = describe
   }
 
-  /** Tells the other nodes that this one is there, now and from now on. */
+  /**
+   * Tells the other nodes that this one is there, now and from now on; to be called again whenever the broker can be reached again.
+   */
   announce (): void {
+    // Nobody could be heard meanwhile. Who does not come back is missed when it is asked something, and gone a while later.
+    for (const [id, { facts }] of this.#nodes) this.#nodes.set(id, { facts, heardAt: performance.now() })
     this.#beat(true)
     this.#timer ??= setInterval(() => this.#beat(false), BEAT_MS).unref()
   }
@@ -146,7 +150,7 @@ export class Cluster {
   }
 
   #others (): [id: string, { readonly facts: NodeFacts }][] {
-    for (const [id, { heardAt }] of this.#nodes) {
+    for (const [id, { heardAt }] of this.#broker.trouble ? [] : this.#nodes) {
       if (performance.now() - heardAt > GONE_MS) this.#nodes.delete(id)
     }
     return Array.from(this.#nodes)

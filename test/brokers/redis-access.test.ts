@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
@@ -45,6 +45,28 @@ t.test('a password; a wrong one is told in the log and by readiness, and shown n
   t.match(await ready.json(), { status: 'unavailable', reason: /WRONGPASS/ })
   t.match(server.output(), /Redis is away: WRONGPASS/)
   t.notMatch(server.output(), /wrong-word/)
+})
+
+t.test('an ACL that lets nothing be heard, as new users of Redis 7 have it, is told by readiness; with what docs/scaling.md says it works', async (t) => {
+  const redis = await startRedis(t)
+  redis.cli('acl', 'setuser', 'fan', 'on', '>word', '~fanfare:*', '+@all')
+  const server = await startProcess(t, { REDIS_URL: `redis://fan:word@127.0.0.1:${redis.port}` }, undefined, undefined, 503)
+  await until(async () => /NOPERM/.test(await (await fetch(`${server.url}/health/ready`)).text()))
+  t.match(server.output(), /Redis is away: NOPERM/)
+  const [, needed = ''] = /ACL SETUSER fanfare on >\S+ (.*)`/.exec(readFileSync('docs/scaling.md', 'utf8')) ?? []
+  t.match(needed, /&fanfare:/)
+  redis.cli('acl', 'setuser', 'fan', 'reset', 'on', '>word', ...needed.split(' '))
+  await until(async () => (await fetch(`${server.url}/health/ready`)).status === 200)
+  const client = await connect(t, server.wsUrl)
+  client.ws.send('allowed')
+  t.same(await client.hears(1), ['allowed'])
+})
+
+t.test('a database that there is not is told by readiness; all went to database 0', async (t) => {
+  const redis = await startRedis(t)
+  const server = await startProcess(t, { REDIS_URL: `${redis.url}/99` }, undefined, undefined, 503)
+  await until(async () => /DB index/.test(await (await fetch(`${server.url}/health/ready`)).text()))
+  t.equal(redis.cli('dbsize'), '0')
 })
 
 t.test('databases and prefixes keep deployments apart, Pub/Sub too', async (t) => {

@@ -1,8 +1,7 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import calculateSlot from 'cluster-key-slot'
 import { Cluster, Redis, type RedisOptions } from 'ioredis'
 import type { RedisPlace } from '../redis-url.ts'
+import { commandOf, scripts, type ScriptName } from './scripts.ts'
 import { within } from './within.ts'
 
 // How long a command may take. A publish must have succeeded or failed within a second.
@@ -18,8 +17,6 @@ const CONNECT_ANEW_MS = 100
 
 export const CLOSED = 'the connection is closed'
 
-const SCRIPTS = { publish: 'channel', history: 'channel', 'update-presence': undefined, presence: undefined } as const
-type ScriptName = keyof typeof SCRIPTS
 type Value = string | number | Buffer
 type Run = (keys: number, ...rest: Value[]) => Promise<unknown>
 
@@ -85,10 +82,10 @@ export class RedisLink {
     await within(COMMAND_TIMEOUT_MS, this.#client.del(key))
   }
 
-  /** Writes something that is gone at once. */
+  /** Writes something that is gone at once, and publishes something that nobody hears. */
   async attempt (key: string): Promise<void> {
     if (!this.#up) throw new Error('not connected')
-    await within(COMMAND_TIMEOUT_MS, this.#client.set(key, '', 'PX', 1))
+    await within(COMMAND_TIMEOUT_MS, Promise.all([this.#client.set(key, '', 'PX', 1), this.#client.publish(key, '')]))
   }
 
   /** A connection of its own to hear on: to the server that a key belongs to, or to any. It does not reconnect. */
@@ -137,7 +134,7 @@ export class RedisLink {
   }
 
   #makeCluster (): Cluster {
-    const { hosts } = this.#place
+    const { hosts, tls } = this.#place
     return new Cluster(hosts.map((host) => ({ ...host })), {
       scripts: scripts(),
       enableOfflineQueue: false,
@@ -146,6 +143,8 @@ export class RedisLink {
       clusterRetryStrategy: (times) => Math.min(times * 100, LONGEST_RETRY_MS),
       slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
       slotsRefreshInterval: SLOTS_REFRESH_MS,
+      // Certificates are for names.
+      ...tls && { dnsLookup: (address, done) => done(null, address) },
       redisOptions: this.#options()
     })
   }
@@ -166,7 +165,8 @@ export class RedisLink {
       commandTimeout: CONNECT_TIMEOUT_MS,
       connectTimeout: CONNECT_TIMEOUT_MS,
       retryStrategy: (times) => Math.min(50 * 2 ** Math.min(times, 10), LONGEST_RETRY_MS) * (0.5 + Math.random() / 2),
-      reconnectOnError: (error) => /^(READONLY|LOADING|MASTERDOWN)/.test(error.message)
+      // Redis 6 says it in the middle of a sentence, if it is a script that it refuses.
+      reconnectOnError: (error) => /\b(READONLY|LOADING|MASTERDOWN)\b/.test(error.message)
     }
   }
 
@@ -181,6 +181,9 @@ export class RedisLink {
       // At the latest now: of an answer that took long it is not known when it was given, and nothing may come later than was said.
       if (!this.#up || now - startedAt < TRUSTED_MS) this.#clockAheadMs = Math.max(...clocks) - now
       if (this.#up) return
+      const { db } = this.#place
+      // ioredis goes on in database 0 if there is no such one: in that of others, perhaps.
+      if (this.#client instanceof Redis && db > 0) await within(PROBE_MS, this.#client.select(db))
       this.#sharded = this.#client instanceof Cluster && await within(PROBE_MS, hasShardedPubSub(this.#client))
       this.#up = true
       this.#events.onUp()
@@ -196,7 +199,15 @@ export class RedisLink {
   async #clocks (): Promise<number[]> {
     if (this.#client instanceof Redis) return [await clockOf(this.#client)]
     // Of a cluster some servers may be away.
-    const clocks = await Promise.allSettled(this.#client.nodes('master').map((server) => within(PROBE_MS / 2, clockOf(server))))
+    const clocks = await Promise.allSettled(this.#client.nodes('master').map(async (server) => {
+      try {
+        return await within(PROBE_MS / 2, clockOf(server))
+      } catch (error) {
+        // Its connection may be dead without a word. The next look at the slots makes another.
+        server.disconnect()
+        throw error
+      }
+    }))
     const known = clocks.flatMap((clock) => clock.status === 'fulfilled' ? [clock.value] : [])
     if (known.length === 0) throw new Error('no server of the cluster answers')
     return known
@@ -223,18 +234,4 @@ async function hasShardedPubSub (cluster: Cluster): Promise<boolean> {
 export function reasonOf (error: Error & { code?: string, errors?: readonly Error[] }): string {
   const reason = error.message || error.errors?.[0]?.message || error.code || 'the connection is lost'
   return reason.replace(/\.$/, '')
-}
-
-function commandOf (name: ScriptName): string {
-  return `fanfare_${name.replace('-', '_')}`
-}
-
-function scripts (): NonNullable<RedisOptions['scripts']> {
-  return Object.fromEntries(Object.entries(SCRIPTS).map(([name, beginning]) =>
-    [commandOf(name as ScriptName), { lua: [beginning, name].filter((part) => part !== undefined).map(luaOf).join('\n') }]
-  ))
-}
-
-function luaOf (name: string): string {
-  return readFileSync(join(import.meta.dirname, `${name}.lua`), 'utf8')
 }

@@ -13,6 +13,8 @@ const MOST_BYTES_AT_ONCE = 262_144
 const LONGEST_GATHER_MS = 0.5
 // What may wait in this node for Redis, and for its answers. Above it publications are refused at once.
 const MAX_BYTES = 67_108_864
+// What a publication takes beside its own bytes.
+const BESIDE_BYTES = 500
 
 /** A publication on its way to Redis. */
 export interface Outgoing {
@@ -59,7 +61,7 @@ export class Outbox {
     if (this.#bytes > MAX_BYTES) return Promise.reject(fanfareError('FANFARE_UNAVAILABLE', 'too much waits to be published'))
     return new Promise((resolve, reject) => {
       const outgoing = { bytes: encodePublication(publication), options, deadline: performance.now() + PUBLISH_TIMEOUT_MS, resolve, reject }
-      this.#bytes += outgoing.bytes.length
+      this.#bytes += outgoing.bytes.length + BESIDE_BYTES
       let line = this.#lines.get(channel)
       if (!line) this.#lines.set(channel, line = { channel, waiting: [], underWay: [], gathering: false })
       line.waiting.push(outgoing)
@@ -88,16 +90,17 @@ export class Outbox {
     // If one before it comes too late, it is too late as well: nothing is published that was sent after something refused.
     const until = Math.min(deadline, ...line.underWay)
     line.underWay.push(until)
+    let ended: readonly Outgoing[] = batch
     try {
       const positions = await this.#send(channel, batch, until - performance.now())
       batch.forEach(({ resolve }, index) => resolve(positions[index] as Position))
     } catch (error) {
       // Those behind would only wait for the same, until their time is over too.
       const refusal = fanfareError('FANFARE_UNAVAILABLE', (error as Error).message)
-      batch.push(...waiting.splice(0))
-      for (const { reject } of batch) reject(refusal)
+      ended = batch.concat(waiting.splice(0))
+      for (const { reject } of ended) reject(refusal)
     }
-    for (const { bytes } of batch) this.#bytes -= bytes.length
+    for (const { bytes } of ended) this.#bytes -= bytes.length + BESIDE_BYTES
     line.underWay.splice(line.underWay.indexOf(until), 1)
     if (waiting.length > 0) this.#advance(line)
     else this.#forgetIfIdle(line)

@@ -28,6 +28,8 @@ export class Subscriber {
   readonly #timer: NodeJS.Timeout
   #redis: Redis
   #asked = false
+  /** Whether Redis has refused to let it hear something. */
+  #refused = false
   #failures = 0
   #closed = false
   #retry: NodeJS.Timeout | undefined
@@ -45,6 +47,10 @@ export class Subscriber {
   }
 
   get up (): boolean {
+    return this.#isConnected && !this.#refused
+  }
+
+  get #isConnected (): boolean {
     return this.#redis.status === 'ready'
   }
 
@@ -103,7 +109,7 @@ export class Subscriber {
     this.#asked = true
     setImmediate(() => {
       this.#asked = false
-      if (!this.up) return
+      if (!this.#isConnected) return
       for (const channels of this.#commandsFor(this.#gone)) this.#unsubscribe(channels)
       for (const channels of this.#commandsFor(this.#come)) this.#subscribe(channels)
     })
@@ -122,9 +128,16 @@ export class Subscriber {
     try {
       await within(PROBE_MS, this.#sharded ? redis.ssubscribe(...channels) : redis.subscribe(...channels))
       this.#events.onHeard(channels.filter((channel) => this.#channels.has(channel)))
-    } catch {
-      // On a new connection all is asked for again. Otherwise the channels of a cluster are on the move, or Redis is slow.
-      if (redis !== this.#redis || !this.up) return
+      if (!this.#refused) return
+      this.#refused = false
+      this.#events.onUp()
+    } catch (error) {
+      // On a new connection all is asked for again. Otherwise the channels of a cluster are on the move, Redis is slow, or an ACL forbids it.
+      if (redis !== this.#redis || !this.#isConnected) return
+      if (/\bNOPERM\b/.test((error as Error).message)) {
+        this.#refused = true
+        this.#events.onDown(reasonOf(error as Error), [])
+      }
       setTimeout(() => {
         for (const channel of channels) if (this.#channels.has(channel)) this.#come.add(channel)
         this.#askSoon()
@@ -139,7 +152,7 @@ export class Subscriber {
 
   async #probe (): Promise<void> {
     const redis = this.#redis
-    if (!this.up) return
+    if (!this.#isConnected) return
     try {
       await within(PROBE_MS, redis.ping())
     } catch {

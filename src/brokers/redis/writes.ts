@@ -1,7 +1,7 @@
 import type { Log } from './availability.ts'
 
-// It answers, but it is full, cannot save, or has too few replicas.
-const REFUSAL = /\b(?:OOM|MISCONF|NOREPLICAS)\b/
+// It answers, but it is full, cannot save, has too few replicas, is one itself, or has an ACL that forbids it.
+const REFUSAL = /\b(?:OOM|MISCONF|NOREPLICAS|READONLY|NOPERM|can't (?:run|access|publish))\b/
 
 /** Whether Redis writes what it is told to; the log is told of each change once. */
 export class Writes {
