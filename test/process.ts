@@ -39,7 +39,8 @@ export async function startProcess (t: Test, settings: NodeJS.ProcessEnv = {}, a
   const port = await freePort()
   const server = spawnServer(t, args, { PORT: String(port), ...settings }, cwd)
   const url = `http://127.0.0.1:${port}`
-  await until(async () => hasEnded(server.child) || await fetch(`${url}/health/ready`).then((answer) => answer.status === ready, () => false))
+  // Nothing stays open that a test would count.
+  await until(async () => hasEnded(server.child) || await fetch(`${url}/health/ready`, { headers: { connection: 'close' } }).then((answer) => answer.status === ready, () => false))
   if (hasEnded(server.child)) throw new Error(`The server ended: ${server.output()}`)
   return { ...server, url, wsUrl: `ws://127.0.0.1:${port}/ws` }
 }
