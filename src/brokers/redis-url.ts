@@ -26,10 +26,11 @@ export function parseRedisUrl (url: string): RedisPlace | undefined {
   const parts = path.split('/').filter(Boolean)
   const master = kind === 'sentinel' ? parts.shift() : undefined
   const db = Number(parts[0] ?? 0)
-  const [username, password] = login === undefined ? [] : splitLogin(login)
-  const whole = parsed.every((host) => host !== undefined) && parts.length <= 1 && Number.isInteger(db) && db >= 0 &&
+  const credentials = login === undefined ? [] : splitLogin(login)
+  const whole = credentials && parsed.every((host) => host !== undefined) && parts.length <= 1 && Number.isInteger(db) && db >= 0 &&
     (kind !== 'single' || parsed.length === 1) && (kind !== 'cluster' || db === 0) && (kind !== 'sentinel' || master !== undefined)
   if (!whole) return
+  const [username, password] = credentials
   return { kind: kind as RedisPlace['kind'], hosts: parsed, tls: scheme === 'rediss', username, password, db, master }
 }
 
@@ -44,8 +45,11 @@ function hostOf (text: string, standardPort: number): { host: string, port: numb
   return { host: url.hostname.replace(/^\[|\]$/g, ''), port: Number(url.port || standardPort) }
 }
 
-function splitLogin (login: string): [username: string | undefined, password: string | undefined] {
+// Nothing if there is a % in it that is none of URLs.
+function splitLogin (login: string): [username: string | undefined, password: string | undefined] | undefined {
   const at = login.indexOf(':')
-  if (at === -1) return [decodeURIComponent(login) || undefined, undefined]
-  return [decodeURIComponent(login.slice(0, at)) || undefined, decodeURIComponent(login.slice(at + 1)) || undefined]
+  const [username, password] = at === -1 ? [login, ''] : [login.slice(0, at), login.slice(at + 1)]
+  try {
+    return [decodeURIComponent(username) || undefined, decodeURIComponent(password) || undefined]
+  } catch {}
 }

@@ -23,7 +23,7 @@ t.test('addresses of Redis', async (t) => {
   t.same(parseRedisUrl('redis://:secret@[::1]:7/'), { ...single, password: 'secret', hosts: [{ host: '::1', port: 7 }] })
   t.same(parseRedisUrl('redis+cluster://a,b:2'), { ...single, kind: 'cluster', hosts: [{ host: 'a', port: 6379 }, { host: 'b', port: 2 }] })
   t.same(parseRedisUrl('redis+sentinel://a,b:2/main/4'), { ...single, kind: 'sentinel', master: 'main', db: 4, hosts: [{ host: 'a', port: 26_379 }, { host: 'b', port: 2 }] })
-  for (const url of ['', 'http://h', 'redis://', 'redis://a,b', 'redis://h/x', 'redis://h/1/2', 'redis+cluster://a/1', 'redis+sentinel://a', 'redis://h:port', 'redis://h:99999', 'localhost:6379']) {
+  for (const url of ['', 'http://h', 'redis://', 'redis://a,b', 'redis://h/x', 'redis://h/1/2', 'redis+cluster://a/1', 'redis+sentinel://a', 'redis://h:port', 'redis://h:99999', 'redis://:100%@h', 'localhost:6379']) {
     t.equal(parseRedisUrl(url), undefined, url)
   }
 })
