@@ -11,8 +11,6 @@ import { beginStream, OpenStreams } from '../src/transports/http-stream.ts'
 
 // What is noted for a client that has gone: there is no goodbye (the code that a WebSocket has for that).
 const GONE = 1006
-// Who connects says who it is in the body: it has as long for that as on a WebSocket.
-const BODY_MS = IDENTIFY_S * 1000
 
 const HEADERS = {
   'cache-control': 'no-cache, no-transform',
@@ -74,13 +72,14 @@ const mustBeAlone: onRequestHookHandler = ({ method, headers }, { raw }, done) =
   else done()
 }
 
+// Who connects says who it is in the body: it has as long for that as on a WebSocket.
 const mustComeSoon: onRequestHookHandler = ({ method, raw }, reply, done) => {
   if (method === 'POST') {
     const timer = setTimeout(() => {
       // It was refused before its body came.
       if (reply.sent) raw.socket.destroy()
-      else reply.headers(raw.httpVersionMajor === 1 ? { connection: 'close' } : {}).send(fanfareError('FANFARE_SLOW_BODY'))
-    }, BODY_MS).unref()
+      else reply.headers(raw.httpVersionMajor === 1 ? { connection: 'close' } : {}).send(fanfareError('FANFARE_SLOW_BODY', IDENTIFY_S))
+    }, IDENTIFY_S * 1000).unref()
     // The listeners would keep the request for as long as the stream lasts that it asks for.
     const ended = (): void => {
       clearTimeout(timer)

@@ -46,9 +46,7 @@ export class Cluster {
     this.#describe = describe
   }
 
-  /**
-   * Tells the other nodes that this one is there, now and from now on; to be called again whenever the broker can be reached again.
-   */
+  /** Tells the other nodes that this one is there, now and from now on. To be called whenever the broker can be reached again. */
   announce (): void {
     // Nobody could be heard meanwhile. Who does not come back is missed when it is asked something, and gone a while later.
     for (const [id, { facts }] of this.#nodes) this.#nodes.set(id, { facts, heardAt: performance.now() })
@@ -150,8 +148,11 @@ export class Cluster {
   }
 
   #others (): [id: string, { readonly facts: NodeFacts }][] {
-    for (const [id, { heardAt }] of this.#broker.trouble ? [] : this.#nodes) {
-      if (performance.now() - heardAt > GONE_MS) this.#nodes.delete(id)
+    // Where nobody can be heard, silence says nothing.
+    if (!this.#broker.trouble) {
+      for (const [id, { heardAt }] of this.#nodes) {
+        if (performance.now() - heardAt > GONE_MS) this.#nodes.delete(id)
+      }
     }
     return Array.from(this.#nodes)
   }

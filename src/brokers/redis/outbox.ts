@@ -61,7 +61,7 @@ export class Outbox {
     if (this.#bytes > MAX_BYTES) return Promise.reject(fanfareError('FANFARE_UNAVAILABLE', 'too much waits to be published'))
     return new Promise((resolve, reject) => {
       const outgoing = { bytes: encodePublication(publication), options, deadline: performance.now() + PUBLISH_TIMEOUT_MS, resolve, reject }
-      this.#bytes += outgoing.bytes.length + BESIDE_BYTES
+      this.#bytes += sizeOf(outgoing)
       let line = this.#lines.get(channel)
       if (!line) this.#lines.set(channel, line = { channel, waiting: [], underWay: [], gathering: false })
       line.waiting.push(outgoing)
@@ -100,7 +100,7 @@ export class Outbox {
       ended = batch.concat(waiting.splice(0))
       for (const { reject } of ended) reject(refusal)
     }
-    for (const { bytes } of ended) this.#bytes -= bytes.length + BESIDE_BYTES
+    for (const outgoing of ended) this.#bytes -= sizeOf(outgoing)
     line.underWay.splice(line.underWay.indexOf(until), 1)
     if (waiting.length > 0) this.#advance(line)
     else this.#forgetIfIdle(line)
@@ -121,6 +121,10 @@ async function gather (waiting: readonly Outgoing[]): Promise<void> {
     count = waiting.length
     await nextTurn()
   } while (waiting.length > count && waiting.length < MOST_AT_ONCE && performance.now() < until)
+}
+
+function sizeOf ({ bytes }: Outgoing): number {
+  return bytes.length + BESIDE_BYTES
 }
 
 function sizeOfBatch (waiting: readonly Outgoing[]): number {
