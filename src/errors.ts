@@ -43,6 +43,7 @@ export const errorTable = {
   FANFARE_BODY: [400, 'A stream is asked for without a body'],
   FANFARE_SLOW_BODY: [408, 'The body of a request for a stream comes within %s s'],
   FANFARE_TOO_MANY_HEADERS: [431, 'A request may have %s headers at most'],
+  FANFARE_TOO_MANY_UNANSWERED: [429, 'At most %s requests may wait for their answers on one connection'],
   FANFARE_TOO_MANY_FROM_ADDRESS: [429, 'Your address has all the connections that it may have (%s, MAX_CONNECTIONS_PER_IP)'],
   FANFARE_TOO_MANY_ATTEMPTS: [429, 'Your address connects too often; try again in %s (CONNECT_RATE)'],
   FANFARE_FULL: [503, 'This node has all the connections that it may have (%s, MAX_CONNECTIONS)'],

@@ -4,8 +4,11 @@ import { connect, until } from '../helper.ts'
 import { openRaw } from '../raw-websocket.ts'
 import { KEY, post } from '../routes/api-client.ts'
 import { startProbed } from './probed.ts'
+import { dial, rawStatus } from './raw.ts'
 
 const MOST_STALL_MS = 50
+// Node makes request and response of all that it has read, whoever takes them: 15 us for each.
+const MOST_PIPELINED_STALL_MS = 100
 const SECRET = 'a-secret-of-32-bytes-or-more-please'
 // Node takes 16 KiB of headers and URL.
 const LONG = 15_000
@@ -30,6 +33,17 @@ async function answerTo (port: number, request: string, attempts = 5): Promise<s
   return answer === '' && failedIn === 'write' && attempts > 1 ? answerTo(port, request, attempts - 1) : answer
 }
 
+const LAST = 'GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
+
+/** The statuses of all answers, when the server has hung up. */
+async function statusesOf (url: string, requests: string): Promise<number[]> {
+  const socket = dial(url)
+  let answers = ''
+  socket.on('data', (data) => { answers += data.toString('latin1') }).write(requests)
+  await new Promise((resolve) => socket.on('close', resolve))
+  return Array.from(answers.matchAll(/HTTP\/1\.1 (\d{3}) /g), ([, status]) => Number(status))
+}
+
 const statusOf = (answer: string): number => Number(/^HTTP\/1.1 (\d{3}) /.exec(answer)?.[1])
 
 t.test('2,001 headers, 17 KiB of headers and a 1 MiB URL: 4xx, for requests and upgrades, no stall over 50 ms', async (t) => {
@@ -51,6 +65,24 @@ t.test('2,001 headers, 17 KiB of headers and a 1 MiB URL: 4xx, for requests and 
   }
   const some = (count: number): string => `GET /hello HTTP/1.1\r\nHost: a\r\n${'a:\r\n'.repeat(count - 1)}\r\n`
   t.same([statusOf(await answerTo(port, some(1000))), statusOf(await answerTo(port, some(1001)))], [200, 431], '1,000 pass, beyond them Node would drop some')
+  t.same(errors(), [])
+})
+
+t.test('2,000 requests in one packet held up all others for up to 260 ms: 100 are answered, the next is refused, and the connection ends', async (t) => {
+  const { url, probe, errors } = await startProbed(t)
+  for (const path of ['/', '/hello', '/nope', '/api/info']) {
+    const request = `GET ${path} HTTP/1.1\r\nHost:a\r\n\r\n`
+    const status = await rawStatus(url, request)
+    t.same(await statusesOf(url, request.repeat(99) + LAST), [...Array(99).fill(status), 200])
+    t.same(await statusesOf(url, request.repeat(101)), [...Array(100).fill(status), 429])
+    await probe()
+    const statuses = await statusesOf(url, request.repeat(60_000 / request.length))
+    const { stallMs } = await probe()
+    t.comment(`${path}: stall ${stallMs.toFixed(0)} ms of ${MOST_PIPELINED_STALL_MS}`)
+    t.ok(stallMs <= MOST_PIPELINED_STALL_MS, `${path}: a stall of ${stallMs.toFixed(0)} ms`)
+    // Cut while some of its requests are not read, it may not get all answers.
+    t.ok(statuses.filter((other) => other === status).length <= 100, path)
+  }
   t.same(errors(), [])
 })
 

@@ -1,0 +1,39 @@
+import { STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { Socket } from 'node:net'
+import { fanfareError } from '../errors.ts'
+
+/** So many requests may wait for their answers on one connection. Browsers and proxies send one at a time. */
+export const MOST_UNANSWERED = 100
+
+type Handler = (request: IncomingMessage, response: ServerResponse) => void
+
+/**
+ * Sees to it that no connection has more requests under way: 64 KiB hold 2,400, all of which Node hands on in one turn of the loop. The
+ * first too many is answered with FANFARE_TOO_MANY_UNANSWERED, those behind it are not, and the connection ends.
+ */
+export function limitUnanswered (server: Server): void {
+  const counts = new WeakMap<Socket, number>()
+  const handlers = server.listeners('request') as Handler[]
+  server.removeAllListeners('request').on('request', (request, response) => {
+    const { socket } = request
+    // Those of HTTP/2 have a limit of their own.
+    const count = request.httpVersionMajor > 1 ? 0 : (counts.get(socket) ?? 0) + 1
+    if (count > MOST_UNANSWERED) {
+      counts.set(socket, Infinity)
+      socket.pause()
+      if (count <= MOST_UNANSWERED + 1) refuse(response)
+      return
+    }
+    if (count > 0) {
+      counts.set(socket, count)
+      response.once('close', () => counts.set(socket, (counts.get(socket) as number) - 1))
+    }
+    for (const handler of handlers) handler.call(server, request, response)
+  })
+}
+
+function refuse (response: ServerResponse): void {
+  const { statusCode = 500, code, message } = fanfareError('FANFARE_TOO_MANY_UNANSWERED', MOST_UNANSWERED)
+  response.writeHead(statusCode, { 'content-type': 'application/json; charset=utf-8', connection: 'close' })
+  response.end(JSON.stringify({ statusCode, code, error: STATUS_CODES[statusCode], message }))
+}
