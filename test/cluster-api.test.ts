@@ -2,6 +2,7 @@ import t, { type Test } from 'tap'
 import { connect, connectMany, start, until, type Running } from './helper.ts'
 import { FaultProxy } from './fault-proxy.ts'
 import { startRedis } from './redis.ts'
+import { as, startSecure } from './tokens.ts'
 
 async function twoNodes (t: Test): Promise<[Running, Running]> {
   const { url } = await startRedis(t)
@@ -97,6 +98,23 @@ t.test('Redis is back after 11 s, for one node sooner than for the other: to dis
     else t.equal(await told, 1)
   }
   t.equal((await closed).code, 3503)
+})
+
+t.test('a node that was cut off for longer than it counts as living disconnects, when it is back, whom others have: they stayed for ever', async (t) => {
+  const { port, url } = await startRedis(t)
+  const proxy = await new FaultProxy(port).start(t)
+  const [one, two] = await Promise.all([startSecure(t, { redisUrl: url }), startSecure(t, { redisUrl: `redis://127.0.0.1:${proxy.port}` })])
+  await until(() => [one, two].every(({ app }) => app.connections.nodes().length === 2))
+  const [ada, bob] = [await connect(t, two.wsUrl, await as('ada')), await connect(t, two.wsUrl, await as('bob'))]
+  const closed = ada.closed()
+  proxy.swallowing = true
+  await until(() => one.app.connections.nodes().length === 1)
+  t.equal(await one.app.connections.disconnect({ user: 'ada' }, { code: 4001, reason: 'logged out' }), 0)
+  proxy.swallowing = false
+  t.same(await closed, { code: 4001, reason: 'logged out' })
+  const again = await connect(t, two.wsUrl, await as('ada'))
+  await one.app.connections.publish('broadcast', 'still here')
+  t.same([await bob.hears(1), await again.hears(1)], [['still here'], ['still here']], 'others, and who comes back, stay')
 })
 
 t.test('who is put into a channel hears what is published right after that, with Redis: it was lost to plain clients', async (t) => {

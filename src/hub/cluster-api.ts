@@ -11,6 +11,7 @@ import type { Hooks } from './hooks.ts'
 import type { Inbox } from './inbox.ts'
 import { serverRefusal } from './permissions.ts'
 import { channelNameRefusal, mustBeJson } from './publication.ts'
+import { RecentDisconnects, type Disconnect, type LateDisconnect } from './recent-disconnects.ts'
 
 // To close one takes 30 us.
 const ACTS_IN_TURN = 100
@@ -37,21 +38,33 @@ export interface Renewal {
   readonly info?: unknown
 }
 
+/** What nodes tell each other of connections. */
+interface Told<What> { readonly filter: ConnectionFilter, readonly what: What }
+
 /** What can be done with all nodes that share the broker. */
 export abstract class ClusterApi extends AccessApi {
   /** What nodes ask each other. */
   readonly cluster: Cluster
   readonly #name: NodeName
   readonly #startedAt = performance.now()
+  readonly #recent = new RecentDisconnects()
 
   constructor (broker: Broker, rules: ChannelRules, hooks: Hooks, openToAll: boolean, name: NodeName) {
     super(broker, rules, hooks, openToAll)
     this.#name = name
     this.cluster = new Cluster(broker, () => this.#facts())
     this.cluster.answer('channels', (names?: string) => Object.fromEntries(this.here().channels.counts(names)))
-    this.#answer('disconnect', (connection, close: Close) => this.close(connection, close), ({ code }, isMeant) => {
-      if (endsRights(code)) this.here().inbox.revoke(isMeant)
+    this.cluster.answer('disconnect', ({ filter, what: close }: Told<Close>) => {
+      this.#recent.add({ filter, close })
+      return this.#disconnect({ filter, close })
     })
+    this.cluster.answer('disconnect late', async (missed: LateDisconnect[]) => {
+      for (const { agoMs, ...disconnect } of missed) {
+        await this.#disconnect(disconnect, performance.now() - agoMs)
+        await nextTurn()
+      }
+    })
+    this.cluster.greet('disconnect late', ({ uptime }) => this.#recent.within((uptime + 1) * 1000))
     this.#answer('refresh', (connection, renewal: Renewal) => this.renew(connection, renewal))
     this.#answer('subscribe', (connection, { channel, grant }: { channel: string, grant?: Grant }) => this.place(connection, channel, grant))
     this.#answer('unsubscribe', (connection, channel: string) => this.remove(connection, channel))
@@ -149,24 +162,23 @@ export abstract class ClusterApi extends AccessApi {
     return answers
   }
 
-  #answer<What> (question: string, act: (connection: Connection, what: What) => Promise<void> | void, first?: (what: What, isMeant: (connection: Connection) => boolean) => void): void {
-    this.cluster.answer(question, async ({ filter, what }: { filter: ConnectionFilter, what: What }) => {
-      first?.(what, (connection) => isMeant(connection, filter))
-      const meant = this.#meant(filter)
-      const done: (Promise<void> | void)[] = []
-      for (const connection of meant) {
-        done.push(act(connection, what))
-        if (done.length % ACTS_IN_TURN === 0) await nextTurn()
-      }
-      await Promise.all(done)
-      return meant.length
+  async #disconnect ({ filter, close }: Disconnect, openedBefore = Infinity): Promise<number> {
+    const meant = (connection: Connection): boolean => connection.openedAt < openedBefore && isMeant(connection, filter)
+    if (endsRights(close.code)) this.here().inbox.revoke(meant)
+    return inTurns(this.#candidates(filter).filter(meant), (connection) => this.close(connection, close))
+  }
+
+  #answer<What> (question: string, act: (connection: Connection, what: What) => Promise<void> | void): void {
+    this.cluster.answer(question, async ({ filter, what }: Told<What>) => {
+      return inTurns(this.#candidates(filter).filter((connection) => isMeant(connection, filter)), (connection) => act(connection, what))
     })
   }
 
-  #meant (filter: ConnectionFilter): Connection[] {
+  #candidates ({ id }: ConnectionFilter): Connection[] {
     const { connections } = this.here()
-    const candidates = filter.id === undefined ? Array.from(connections.values()) : [connections.get(filter.id)]
-    return candidates.filter((connection) => connection !== undefined && isMeant(connection, filter)) as Connection[]
+    if (id === undefined) return Array.from(connections.values())
+    const connection = connections.get(id)
+    return connection ? [connection] : []
   }
 
   #facts (): NodeFacts {
@@ -189,4 +201,15 @@ function isMeant (connection: Connection, { id, user, session, channel, except }
     (session === undefined || (connection.peer.session ?? connection.id) === session) &&
     (channel === undefined || connection.isIn(channel)) &&
     !except?.includes(connection.id)
+}
+
+// Without holding up the loop. Gives how many there were.
+async function inTurns (connections: readonly Connection[], act: (connection: Connection) => Promise<void> | void): Promise<number> {
+  const done: (Promise<void> | void)[] = []
+  for (const connection of connections) {
+    done.push(act(connection))
+    if (done.length % ACTS_IN_TURN === 0) await nextTurn()
+  }
+  await Promise.all(done)
+  return connections.length
 }

@@ -26,6 +26,9 @@ type Message =
   | { readonly kind: 'ask', readonly from: string, readonly id: number, readonly question: string, readonly subject: unknown, readonly to?: string }
   | { readonly kind: 'answer', readonly from: string, readonly to: string, readonly id: number, readonly answer: unknown }
 
+/** What a node is asked that has come, or come back. */
+interface Greeting { readonly question: string, readonly subjectsFor: (facts: NodeFacts) => Iterable<unknown> }
+
 interface Asked { readonly answers: Map<string, unknown>, readonly look: () => void }
 
 /** The nodes that share a broker: which there are, and what is asked of all of them. */
@@ -37,6 +40,7 @@ export class Cluster {
   readonly #nodes = new Map<string, { readonly facts: NodeFacts, readonly heardAt: number }>()
   readonly #handlers = new Map<string, (subject: unknown) => unknown>()
   readonly #asked = new Map<number, Asked>()
+  #greeting: Greeting | undefined
   #timer: NodeJS.Timeout | undefined
   #questions = 0
 
@@ -77,6 +81,11 @@ export class Cluster {
   /** Says how this node answers a question, at once or later. */
   answer<Subject> (question: string, handler: (subject: Subject) => unknown): void {
     this.#handlers.set(question, handler as (subject: unknown) => unknown)
+  }
+
+  /** Says what a node is to be asked that nobody could ask before: a new one, or one that was cut off. One subject after the other. */
+  greet (question: string, subjectsFor: Greeting['subjectsFor']): void {
+    this.#greeting = { question, subjectsFor }
   }
 
   /**
@@ -127,9 +136,11 @@ export class Cluster {
     const message = JSON.parse(text) as Message
     if (message.from === this.id) return
     if (message.kind === 'beat') {
+      const isKnown = this.#nodes.has(message.from)
       this.#nodes.set(message.from, { facts: message.facts, heardAt: performance.now() })
       // So that a new node knows all others at once.
       if (message.isNew) this.#beat(false)
+      if (!isKnown) this.#greet(message.from, message.facts).catch(() => this.#nodes.delete(message.from))
     } else if (message.kind === 'bye') {
       this.#nodes.delete(message.from)
     } else if (message.kind === 'ask') {
@@ -139,6 +150,16 @@ export class Cluster {
       const asked = this.#asked.get(message.id)
       asked?.answers.set(message.from, message.answer)
       asked?.look()
+    }
+  }
+
+  // Who does not answer is greeted again when it is heard next.
+  async #greet (to: string, facts: NodeFacts): Promise<void> {
+    if (!this.#greeting) return
+    const { question, subjectsFor } = this.#greeting
+    for (const subject of subjectsFor(facts)) {
+      const answers = await this.#askOthers([to], { question, subject, to })
+      if (!answers.has(to)) throw new Error('no answer')
     }
   }
 
