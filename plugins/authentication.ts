@@ -48,6 +48,9 @@ declare module 'fastify' {
   }
 }
 
+/** Who somebody is, or a guest. */
+type KnownIdentity = Identity & Pick<Peer, 'guest'>
+
 /** Who somebody is; a promise where that takes time, or a token is not believed. */
 type Identified = Peer | Promise<Peer>
 
@@ -137,11 +140,11 @@ async function authentication (app: FastifyInstance, settings: PluginSettings): 
   }
 
   // Who connects without one may yet be somebody to the callback, which may refuse as well.
-  function withoutToken ({ transport }: Peer): Identity {
-    return allowAnonymous && (transport === 'http' || !asksBackEnd) ? { user: '' } : {}
+  function withoutToken ({ transport }: Peer): KnownIdentity {
+    return allowAnonymous && (transport === 'http' || !asksBackEnd) ? { user: '', guest: true } : {}
   }
 
-  async function withGrants (identity: Identity | Promise<Identity>, unknown: Peer, tokens: readonly string[]): Promise<Peer> {
+  async function withGrants (identity: KnownIdentity | Promise<KnownIdentity>, unknown: Peer, tokens: readonly string[]): Promise<Peer> {
     const { user, grants, ...rest } = await identity
     const granted = new Map<string, Grant>(grants)
     for (const token of tokens) {
@@ -164,8 +167,8 @@ async function refused (error: unknown): Promise<never> {
 }
 
 // Without spreading: objects that come of it are slow wherever they are read.
-function known ({ address, transport }: Peer, { user, info, meta, grants, expiresAt }: Identity): Peer {
-  return { address, transport, user, info, meta, grants, expiresAt }
+function known ({ address, transport }: Peer, { user, info, meta, grants, expiresAt, guest }: KnownIdentity): Peer {
+  return { address, transport, user, info, meta, grants, expiresAt, guest }
 }
 
 function transportOf (request: FastifyRequest): Peer['transport'] {

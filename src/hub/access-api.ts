@@ -118,14 +118,13 @@ export class AccessApi extends HookApi {
     const refusal = channels.map(channelNameRefusal).find((refusal) => refusal !== undefined)
     if (refusal) throw refusal
     let known: Peer = { ...peer, id: peer.id ?? newId() }
-    const identified = peer.user !== undefined
     let told: unknown
-    await this.hooks.ask('onConnect', { caller: callerOf(known), identified, channels, headers, ...says }, (context, { data = told, ...answer }) => {
+    await this.hooks.ask('onConnect', { caller: callerOf(known), identified: isIdentified(known), channels, headers, ...says }, (context, { data = told, ...answer }) => {
       mustBeJson({ data, info: answer.info })
       for (const grant of answer.grants?.values() ?? []) mustBeJson(grant)
-      known = { ...known, ...answer }
+      known = { ...known, ...answer, guest: known.guest && answer.user === undefined }
       told = data
-      return { ...context, caller: callerOf(known), identified: known.user !== undefined }
+      return { ...context, caller: callerOf(known), identified: isIdentified(known) }
     })
     const admission = this.admitted(known, wish)
     if (admission instanceof Error) throw admission
@@ -181,4 +180,8 @@ export class AccessApi extends HookApi {
   #historyRefusal (peer: Peer, channel: string): Error | undefined {
     return refusalBy(this.rules.of(channel).allow.history, 'history', channel, peer, true)
   }
+}
+
+function isIdentified ({ user, guest = false }: Peer): boolean {
+  return user !== undefined && !guest
 }

@@ -40,6 +40,8 @@ export interface Identity {
 
 /** Who is at the other end. */
 export interface Peer extends Identity {
+  /** Whether it may come without having said who it is. */
+  readonly guest?: boolean | undefined
   /** Address that limits count by: the client's, not that of a trusted proxy. */
   readonly address: string
   /** How it is connected; `http`: it only asks something. */

@@ -25,6 +25,19 @@ t.test('onConnect says who somebody is, and sees what is asked for', async (t) =
   t.equal((await answerOf(`${url}/sse`)).status, 401)
 })
 
+t.test('onConnect hears of a guest that nobody has said who it is: of guests it heard the opposite', async (t) => {
+  const { app, wsUrl } = await startSecure(t, { allowAnonymous: true, channels: [{ match: '*', allow: { subscribe: 'everyone' } }] })
+  const seen: unknown[] = []
+  app.connections
+    .addHook('onConnect', ({ caller: { user }, identified, headers }) => {
+      seen.push([user, identified])
+      if (headers['x-key'] === 'right') return { user: 'bob' }
+    })
+    .addHook('onConnect', ({ caller: { user }, identified }) => { seen.push([user, identified]) })
+  for (const options of [{}, { headers: { 'x-key': 'right' } }, await as('ada'), await as('')]) await connect(t, wsUrl, options)
+  t.same(seen, [['', false], ['', false], ['', false], ['bob', true], ['ada', true], ['ada', true], ['', true], ['', true]])
+})
+
 t.test('onConnect and onSubscribe refuse with their status, code and message, before there is a connection', async (t) => {
   const { app, url, wsUrl } = await start(t)
   app.connections

@@ -180,7 +180,7 @@ export class Session {
   async #identify (id: number, { token, data, subs, name, version }: Params<'connect'>): Promise<void> {
     const { connection, parts: { connections, tokens, version: server, pingInterval } } = this
     // What came with the request comes first.
-    const identity = token && tokens.hasKeys && !this.#peer.user ? await tokens.connection(token) : {}
+    const identity = token && tokens.hasKeys && !this.#peer.user ? { ...await tokens.connection(token), guest: false } : {}
     const since = new Map<string, Position>()
     for (const [channel, sub] of Object.entries(subs ?? {})) if (sub.recover) since.set(channel, { offset: sub.offset ?? 0, epoch: sub.epoch ?? '' })
     const wish = { channels: [], later: true, headers: this.#headers, says: { ...name && { name }, ...version && { version }, ...data !== undefined && { data } } }
