@@ -30,6 +30,12 @@ async function upgradeGuard (app: FastifyInstance, { allowedOrigins }: PluginSet
     else done(request.ws ? refusalOf(request) : undefined)
   })
 
+  // Who is refused is cut: a proxy that took the connection for its next request would lose that.
+  app.addHook('onSend', ({ ws }, reply, payload, done) => {
+    if (ws) reply.header('connection', 'close')
+    done(null, payload)
+  })
+
   function refusalOf (request: FastifyRequest): FanfareError | undefined {
     // @fastify/websocket would answer 101 on any GET route, and then close.
     if (!request.routeOptions.config?.takesWebSocket) return fanfareError('FANFARE_NO_WEBSOCKET_HERE', request.url.split('?')[0])

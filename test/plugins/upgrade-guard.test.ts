@@ -3,6 +3,8 @@ import { connect as connectTcp } from 'node:net'
 import t from 'tap'
 import { originChecker } from '../../src/auth/origin.ts'
 import { build, connect, listen, refusal, start } from '../helper.ts'
+import { rawAnswer, UPGRADE } from '../security/raw.ts'
+import { startSecure } from '../tokens.ts'
 
 const HEADERS = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n'
 
@@ -92,4 +94,11 @@ t.test('a refused upgrade leaves no socket behind', async (t) => {
   for (let number = 0; number < 20; number++) await refusal(wsUrl, { headers: { origin: 'https://evil.example' } })
   const open = await new Promise<number>((resolve, reject) => app.server.getConnections((error, count) => error ? reject(error) : resolve(count)))
   t.ok(open <= 1, `${open} sockets open`)
+})
+
+t.test('an upgrade that is refused says that its connection ends: it said keep-alive, and was cut', async (t) => {
+  const { url } = await startSecure(t)
+  for (const [what, status] of Object.entries({ '/ws': 401, '/hello': 404, '/ws?token=none': 401 })) {
+    t.match(await rawAnswer(url, `GET ${what} HTTP/1.1\r\nHost: a\r\n${UPGRADE}\r\n`), new RegExp(`^HTTP/1.1 ${status} [^]*\r\nconnection: close\r\n`, 'i'), what)
+  }
 })
