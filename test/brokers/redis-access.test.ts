@@ -16,14 +16,26 @@ async function nodeAt (t: Test, redisUrl: string, redisPrefix = 'fanfare'): Prom
   return new Node(new RedisBroker({ redisUrl, redisPrefix, redisShardedPubsub: 'auto' }, quiet)).start(t)
 }
 
+/** What a Redis needs that is reached by TLS at a port. */
+async function tls (t: Test): Promise<{ certificate: string, port: number, args: string[] }> {
+  const dir = mkdtempSync(join(tmpdir(), 'fanfare-tls-'))
+  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
+  const [key, certificate] = [join(dir, 'key.pem'), join(dir, 'certificate.pem')]
+  execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', certificate, '-days', '2', '-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'], { stdio: 'ignore' })
+  const port = await freePort()
+  return { certificate, port, args: ['--tls-port', String(port), '--tls-cert-file', certificate, '--tls-key-file', key, '--tls-ca-cert-file', certificate, '--tls-auth-clients', 'no'] }
+}
+
 t.test('addresses of Redis', async (t) => {
-  const single = { kind: 'single', tls: false, username: undefined, password: undefined, db: 0, master: undefined }
+  const single = { kind: 'single', tls: false, username: undefined, password: undefined, db: 0, master: undefined, sentinels: { username: undefined, password: undefined, tls: false } }
   t.same(parseRedisUrl('redis://localhost'), { ...single, hosts: [{ host: 'localhost', port: 6379 }] })
   t.same(parseRedisUrl('rediss://ada:p%40ss@h:1/3'), { ...single, tls: true, username: 'ada', password: 'p@ss', db: 3, hosts: [{ host: 'h', port: 1 }] })
   t.same(parseRedisUrl('redis://:secret@[::1]:7/'), { ...single, password: 'secret', hosts: [{ host: '::1', port: 7 }] })
   t.same(parseRedisUrl('redis+cluster://a,b:2'), { ...single, kind: 'cluster', hosts: [{ host: 'a', port: 6379 }, { host: 'b', port: 2 }] })
   t.same(parseRedisUrl('redis+sentinel://a,b:2/main/4'), { ...single, kind: 'sentinel', master: 'main', db: 4, hosts: [{ host: 'a', port: 26_379 }, { host: 'b', port: 2 }] })
-  for (const url of ['', 'http://h', 'redis://', 'redis://a,b', 'redis://h/x', 'redis://h/1/2', 'redis+cluster://a/1', 'redis+sentinel://a', 'redis://h:port', 'redis://h:99999', 'redis://:100%@h', 'localhost:6379']) {
+  t.same(parseRedisUrl('redis+sentinel://a/main?sentinel_user=ada&sentinel_password=p%40+s=&sentinel_tls=on')?.sentinels, { username: 'ada', password: 'p@+s=', tls: true })
+  for (const url of ['', 'http://h', 'redis://', 'redis://a,b', 'redis://h/x', 'redis://h/1/2', 'redis+cluster://a/1', 'redis+sentinel://a', 'redis://h:port', 'redis://h:99999', 'redis://:100%@h', 'localhost:6379',
+    'redis://h?sentinel_password=x', 'redis+sentinel://a/main?password=x', 'redis+sentinel://a/main?sentinel_tls=yes', 'redis+sentinel://a/main?sentinel_password=%']) {
     t.equal(parseRedisUrl(url), undefined, url)
   }
 })
@@ -84,13 +96,9 @@ t.test('databases and prefixes keep deployments apart, Pub/Sub too', async (t) =
 })
 
 t.test('TLS, with the certificate checked', async (t) => {
-  const dir = mkdtempSync(join(tmpdir(), 'fanfare-tls-'))
-  t.teardown(() => rmSync(dir, { recursive: true, force: true }))
-  const [key, certificate] = [join(dir, 'key.pem'), join(dir, 'certificate.pem')]
-  execFileSync('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-keyout', key, '-out', certificate, '-days', '2', '-subj', '/CN=localhost', '-addext', 'subjectAltName=IP:127.0.0.1'], { stdio: 'ignore' })
-  const tlsPort = await freePort()
-  await startRedis(t, ['--tls-port', String(tlsPort), '--tls-cert-file', certificate, '--tls-key-file', key, '--tls-ca-cert-file', certificate, '--tls-auth-clients', 'no'])
-  const REDIS_URL = `rediss://127.0.0.1:${tlsPort}`
+  const { certificate, port, args } = await tls(t)
+  await startRedis(t, args)
+  const REDIS_URL = `rediss://127.0.0.1:${port}`
   const { wsUrl } = await startProcess(t, { REDIS_URL, NODE_EXTRA_CA_CERTS: certificate })
   const client = await connect(t, wsUrl)
   client.ws.send('by TLS')
@@ -98,4 +106,18 @@ t.test('TLS, with the certificate checked', async (t) => {
   const stranger = await startProcess(t, { REDIS_URL }, undefined, undefined, 503)
   await until(() => /Redis is away: .*self.signed/i.test(stranger.output()))
   t.equal((await fetch(`${stranger.url}/health/ready`)).status, 503)
+})
+
+t.test('sentinels that want a password, and TLS: they could not be reached', async (t) => {
+  const { certificate, port, args } = await tls(t)
+  const master = await startRedis(t)
+  const sentinel = await startRedis(t, ['--sentinel', '--requirepass', 'open sesame', ...args])
+  sentinel.cli('-a', 'open sesame', 'sentinel', 'monitor', 'main', '127.0.0.1', String(master.port), '1')
+  for (const [at, more] of [[sentinel.port, ''], [port, '&sentinel_tls=on']]) {
+    const REDIS_URL = `redis+sentinel://127.0.0.1:${at}/main?sentinel_password=open%20sesame${more}`
+    const { wsUrl } = await startProcess(t, { REDIS_URL, NODE_EXTRA_CA_CERTS: certificate })
+    const client = await connect(t, wsUrl)
+    client.ws.send('found by a sentinel')
+    t.same(await client.hears(1), ['found by a sentinel'])
+  }
 })

@@ -119,13 +119,16 @@ export class RedisLink {
   }
 
   #make (more: RedisOptions = {}): Redis {
-    const { kind, hosts, db, master, tls } = this.#place
+    const { kind, hosts, db, master, tls, sentinels } = this.#place
     if (kind === 'single') return new Redis({ ...this.#options(), ...hosts[0], db, ...more })
     return new Redis({
       ...this.#options(),
       sentinels: hosts.slice(),
       name: master ?? '',
       db,
+      ...sentinels.username !== undefined && { sentinelUsername: sentinels.username },
+      ...sentinels.password !== undefined && { sentinelPassword: sentinels.password },
+      ...sentinels.tls && { sentinelTLS: {} },
       enableTLSForSentinelMode: tls,
       failoverDetector: true,
       sentinelRetryStrategy: (times) => Math.min(times * 100, LONGEST_RETRY_MS),
