@@ -47,6 +47,11 @@ export class Feed {
     return this.#fetching !== undefined
   }
 
+  /** Where it stands, if that is known. */
+  get offset (): number | undefined {
+    return this.#position?.offset
+  }
+
   /** Whether it has handed on everything up to a position. */
   reached ({ epoch, offset }: Position): boolean {
     return this.live && this.#position?.epoch === epoch && this.#position.offset >= offset

@@ -10,17 +10,14 @@ import { Hearing } from './redis/hearing.ts'
 import { Keys } from './redis/keys.ts'
 import { RedisLink } from './redis/link.ts'
 import { Outbox, type SendBatch } from './redis/outbox.ts'
+import { QuietChannels } from './redis/quiet-channels.ts'
 import { within } from './redis/within.ts'
 import { Writes } from './redis/writes.ts'
 import { parseRedisUrl, type RedisPlace } from './redis-url.ts'
 
 // A channel that nobody is in any more is heard a little longer, as clients that were cut come back.
 const LINGER_MS = 5000
-// A channel that was silent for this long is looked at: its last publication may have been lost on the way.
-const QUIET_MS = 15_000
 const LOOK_MS = 1000
-// Of very many channels so many are looked at in a second; each costs Redis and this node some 50 us.
-const LOOKS_AT_ONCE = 500
 // Calls for one channel that are sent before the first of them is answered: each of the senders of a moment is heard soon.
 const CALLS_UNDER_WAY = 4
 // How long somebody who wants to join waits for a channel to be heard.
@@ -40,10 +37,16 @@ export class RedisBroker implements Broker {
   readonly #keys: Keys
   readonly #place: RedisPlace
   readonly #feeds = new Map<string, Followed>()
+  readonly #quiet = new QuietChannels<Followed>({
+    channels: this.#feeds,
+    fetch: (followed) => this.#fetch(followed),
+    onUnheard: (channel) => this.#hearing.add(this.#keys.pubSub(channel))
+  })
+
   readonly #outbox: Outbox
   readonly #writes: Writes
-  /** Where the last look at quiet channels ended. */
-  #looking: IterableIterator<Followed> | undefined
+  /** Decided when Redis is first reached: who hears one way must not publish the other. Outside of a cluster it would change nothing. */
+  #isSharded = false
   #listener!: BrokerListener
   #link!: RedisLink
   #calls!: Calls
@@ -75,7 +78,10 @@ export class RedisBroker implements Broker {
     let started = false
     this.#link = new RedisLink(this.#place, {
       onUp: () => {
-        if (!started) this.#hearing.start(this.#isSharded)
+        if (!started) {
+          this.#isSharded = this.#sharded === 'on' || (this.#sharded === 'auto' && this.#link.canShard)
+          this.#hearing.start(this.#isSharded)
+        }
         started = true
         this.#noteUp()
       },
@@ -91,7 +97,7 @@ export class RedisBroker implements Broker {
         this.#noteDown(reason)
       }
     })
-    this.#timer = setInterval(() => this.#lookAtQuiet(), LOOK_MS).unref()
+    this.#timer = setInterval(() => this.#look(), LOOK_MS).unref()
   }
 
   async close (): Promise<void> {
@@ -182,11 +188,6 @@ export class RedisBroker implements Broker {
     }
   }
 
-  // Outside of a cluster it would change nothing.
-  get #isSharded (): boolean {
-    return this.#sharded === 'on' || (this.#sharded === 'auto' && this.#link.canShard)
-  }
-
   // Anybody who may use this Redis can publish anything there, and a node of another version something else.
   #receive (name: string, message: Buffer): void {
     const feed = this.#feeds.get(this.#keys.channelOf(name))?.feed
@@ -214,29 +215,15 @@ export class RedisBroker implements Broker {
     followed.feed.doubt()
   }
 
-  #fetch ({ feed, onLive }: Followed): void {
-    feed.fetch().then(() => { for (const resolve of onLive.splice(0)) resolve() }, () => {})
+  async #fetch ({ feed, onLive }: Followed): Promise<void> {
+    await feed.fetch().then(() => { for (const resolve of onLive.splice(0)) resolve() }, () => {})
   }
 
-  #lookAtQuiet (): void {
+  #look (): void {
     this.#noteUp()
     if (!this.#link.up) return
     this.#writes.look()
-    const now = performance.now()
-    // Goes on where it was the last time, so that each has its turn however many there are.
-    const looking = this.#looking ??= this.#feeds.values()
-    let looks = 0
-    while (looks < LOOKS_AT_ONCE) {
-      const followed = looking.next().value
-      if (!followed) {
-        this.#looking = undefined
-        return
-      }
-      const { heard, feed } = followed
-      if (!heard || feed.fetching || (feed.live && now - feed.checkedAt < QUIET_MS)) continue
-      this.#fetch(followed)
-      looks++
-    }
+    this.#quiet.look()
   }
 
   #noteUp (): void {

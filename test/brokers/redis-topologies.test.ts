@@ -62,6 +62,26 @@ t.test('a cluster whose slots move: nothing is lost or doubled', async (t) => {
   t.same(node.lost, [])
 })
 
+t.test('a slot that moves away and is back at once: what was published to its channels came up to 15 s late from then on', async (t) => {
+  const { url, servers } = await startRedisCluster(t)
+  const [one, two] = [await new Node(brokerAt(url)).start(t), await new Node(brokerAt(url)).start(t)]
+  await two.broker.subscribe('x')
+  const slot = servers[0]?.cli('cluster', 'keyslot', '{x}') as string
+  const ids = servers.map(({ cli }) => cli('cluster', 'myid'))
+  const owner = servers.find(({ cli }) => cli('pubsub', 'shardchannels') !== '')
+  const id = owner?.cli('cluster', 'myid') as string
+  for (const next of [ids.find((other) => other !== id) as string, id]) owner?.cli('cluster', 'setslot', slot, 'node', next)
+  t.equal(owner?.cli('pubsub', 'shardchannels'), '', 'Redis has ended the subscription')
+  await one.publish('x', 'late')
+  await until(() => two.texts('x').length === 1)
+  await until(() => owner?.cli('pubsub', 'shardchannels') !== '')
+  const began = performance.now()
+  await one.publish('x', 'at once')
+  await until(() => two.texts('x').length === 2)
+  t.ok(performance.now() - began < 5000, `the next one after ${Math.round(performance.now() - began)} ms`)
+  t.same(two.texts('x'), ['late', 'at once'])
+})
+
 t.test('Sentinel', async (t) => {
   const { url, master, replica } = await startSentinel(t)
   t.test('the broker', async (t) => brokerContract(t, () => brokerAt(url)))
