@@ -165,12 +165,12 @@ export abstract class ClusterApi extends AccessApi {
   async #disconnect ({ filter, close }: Disconnect, openedBefore = Infinity): Promise<number> {
     const meant = (connection: Connection): boolean => connection.openedAt < openedBefore && isMeant(connection, filter)
     if (endsRights(close.code)) this.here().inbox.revoke(meant)
-    return inTurns(this.#candidates(filter).filter(meant), (connection) => this.close(connection, close))
+    return actOnAll(this.#candidates(filter).filter(meant), (connection) => this.close(connection, close))
   }
 
   #answer<What> (question: string, act: (connection: Connection, what: What) => Promise<void> | void): void {
     this.cluster.answer(question, async ({ filter, what }: Told<What>) => {
-      return inTurns(this.#candidates(filter).filter((connection) => isMeant(connection, filter)), (connection) => act(connection, what))
+      return actOnAll(this.#candidates(filter).filter((connection) => isMeant(connection, filter)), (connection) => act(connection, what))
     })
   }
 
@@ -204,7 +204,7 @@ function isMeant (connection: Connection, { id, user, session, channel, except }
 }
 
 // Without holding up the loop. Gives how many there were.
-async function inTurns (connections: readonly Connection[], act: (connection: Connection) => Promise<void> | void): Promise<number> {
+async function actOnAll (connections: readonly Connection[], act: (connection: Connection) => Promise<void> | void): Promise<number> {
   const done: (Promise<void> | void)[] = []
   for (const connection of connections) {
     done.push(act(connection))

@@ -29,7 +29,7 @@ t.test('200 commands in one message, of a client that does not read: replies too
   const client = await greet(t, wsUrl, {}, { perMessageDeflate: false })
   client.ws.pause()
   const ids = client.say(...Array.from({ length: 200 }, () => ({ history: { channel: 'big', limit: -1 } })))
-  await until(() => waiting() > MAX_BUFFERED_BYTES / 4)
+  await until(() => waiting() > 0)
   await turns(200)
   t.ok(waiting() <= MAX_BUFFERED_BYTES, `${waiting()} bytes wait`)
   t.equal(app.connections.count, 1, 'it is not cut for its own replies')
