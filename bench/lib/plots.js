@@ -70,7 +70,7 @@ function cpuPlot (results) {
   return svg(560, {
     title: { text: 'Server CPU time per delivered message', subtext: 'microseconds, logarithmic: less is better' },
     legend: { ...legend, data: names },
-    grid: { left: 60, right: 20, top: 90, bottom: 100 },
+    grid: { left: 60, right: 20, top: 90, bottom: 130 },
     xAxis: { type: 'category', data: cases.map((name) => DELIVERIES[name]), ...axisStyle, axisTick: { show: false } },
     yAxis: { type: 'log', ...range, startValue: range.min, name: 'µs', ...axisStyle },
     series: names.map((peer) => ({
