@@ -104,9 +104,15 @@ export async function refusal (url: string, options: ClientOptions = {}, protoco
   })
 }
 
-/** Looks again every few milliseconds until a condition holds that nothing announces; the test's timeout bounds it. */
+const LONGEST_WAIT_MS = 300_000
+
+/** Looks again every few milliseconds until a condition holds that nothing announces; throws if that does not come within minutes. */
 export async function until (holds: () => boolean | Promise<boolean>): Promise<void> {
-  while (!await holds()) await new Promise((resolve) => setTimeout(resolve, 5))
+  const from = performance.now()
+  while (!await holds()) {
+    if (performance.now() - from > LONGEST_WAIT_MS) throw new Error(`within ${LONGEST_WAIT_MS / 1000} s this did not come true: ${holds}`)
+    await new Promise((resolve) => setTimeout(resolve, 5))
+  }
 }
 
 /** The value that so large a share of the values does not exceed: 0.5 is the median; NaN of none. */

@@ -39,7 +39,7 @@ export class Hearing {
     return this.#common?.up === true && Array.from(this.#shards.values()).every(({ up }) => up)
   }
 
-  /** Hears a channel from soon on; `onHeard` says when. */
+  /** Hears a channel from soon on, also one that it should hear already; `onHeard` says when. */
   add (channel: string): void {
     this.#channels.add(channel)
     if (this.#common) this.#assign(channel)
@@ -62,6 +62,7 @@ export class Hearing {
       const server = this.#link.serverOf(channel)
       // Known by the next look.
       if (server === undefined) return
+      if (server !== this.#servers.get(channel)) this.#subscriberOf(channel)?.remove(channel)
       this.#servers.set(channel, server)
       if (!this.#shards.has(server)) this.#shards.set(server, new Subscriber(() => this.#link.makeSubscriber(server), true, this.#events))
     }
@@ -76,9 +77,7 @@ export class Hearing {
   #reassign (): void {
     for (const channel of this.#channels) {
       const server = this.#link.serverOf(channel)
-      if (server === undefined || server === this.#servers.get(channel)) continue
-      this.#subscriberOf(channel)?.remove(channel)
-      this.#assign(channel)
+      if (server !== undefined && server !== this.#servers.get(channel)) this.#assign(channel)
     }
     for (const [server, shard] of this.#shards) {
       if (shard.size > 0) continue
