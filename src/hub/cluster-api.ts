@@ -55,7 +55,7 @@ export abstract class ClusterApi extends AccessApi {
     this.cluster = new Cluster(broker, () => this.#facts())
     this.cluster.answer('channels', (names?: string) => Object.fromEntries(this.here().channels.counts(names)))
     this.cluster.answer('disconnect', ({ filter, what: close }: Told<Close>) => {
-      this.#recent.add({ filter, close })
+      if (broker.shared) this.#recent.add({ filter, close })
       return this.#disconnect({ filter, close })
     })
     this.cluster.answer('disconnect late', async (missed: LateDisconnect[]) => {
@@ -163,22 +163,18 @@ export abstract class ClusterApi extends AccessApi {
   }
 
   async #disconnect ({ filter, close }: Disconnect, openedBefore = Infinity): Promise<number> {
-    const meant = (connection: Connection): boolean => connection.openedAt < openedBefore && isMeant(connection, filter)
-    if (endsRights(close.code)) this.here().inbox.revoke(meant)
-    return actOnAll(this.#candidates(filter).filter(meant), (connection) => this.close(connection, close))
+    if (endsRights(close.code)) this.here().inbox.revoke((connection) => isMeant(connection, filter, openedBefore))
+    return actOnAll(this.#meant(filter, openedBefore), (connection) => this.close(connection, close))
   }
 
   #answer<What> (question: string, act: (connection: Connection, what: What) => Promise<void> | void): void {
-    this.cluster.answer(question, async ({ filter, what }: Told<What>) => {
-      return actOnAll(this.#candidates(filter).filter((connection) => isMeant(connection, filter)), (connection) => act(connection, what))
-    })
+    this.cluster.answer(question, ({ filter, what }: Told<What>) => actOnAll(this.#meant(filter), (connection) => act(connection, what)))
   }
 
-  #candidates ({ id }: ConnectionFilter): Connection[] {
+  #meant (filter: ConnectionFilter, openedBefore?: number): Connection[] {
     const { connections } = this.here()
-    if (id === undefined) return Array.from(connections.values())
-    const connection = connections.get(id)
-    return connection ? [connection] : []
+    const candidates = filter.id === undefined ? Array.from(connections.values()) : [connections.get(filter.id)]
+    return candidates.filter((connection) => connection !== undefined && isMeant(connection, filter, openedBefore)) as Connection[]
   }
 
   #facts (): NodeFacts {
@@ -195,8 +191,8 @@ export abstract class ClusterApi extends AccessApi {
   }
 }
 
-function isMeant (connection: Connection, { id, user, session, channel, except }: ConnectionFilter): boolean {
-  return (id === undefined || connection.id === id) &&
+function isMeant (connection: Connection, { id, user, session, channel, except }: ConnectionFilter, openedBefore = Infinity): boolean {
+  return connection.openedAt < openedBefore && (id === undefined || connection.id === id) &&
     (user === undefined || connection.peer.user === user) &&
     (session === undefined || (connection.peer.session ?? connection.id) === session) &&
     (channel === undefined || connection.isIn(channel)) &&

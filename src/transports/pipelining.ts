@@ -1,11 +1,9 @@
-import { STATUS_CODES, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import { STATUS_CODES, type RequestListener, type Server, type ServerResponse } from 'node:http'
 import type { Socket } from 'node:net'
 import { fanfareError } from '../errors.ts'
 
-/** So many requests may wait for their answers on one connection. Browsers and proxies send one at a time. */
-export const MOST_UNANSWERED = 100
-
-type Handler = (request: IncomingMessage, response: ServerResponse) => void
+// On one connection. Browsers and proxies send one at a time.
+const MOST_UNANSWERED = 100
 
 /**
  * Sees to it that no connection has more requests under way: 64 KiB hold 2,400, all of which Node hands on in one turn of the loop. The
@@ -13,19 +11,20 @@ type Handler = (request: IncomingMessage, response: ServerResponse) => void
  */
 export function limitUnanswered (server: Server): void {
   const counts = new WeakMap<Socket, number>()
-  const handlers = server.listeners('request') as Handler[]
+  const refused = new WeakSet<Socket>()
+  const handlers = server.listeners('request') as RequestListener[]
   server.removeAllListeners('request').on('request', (request, response) => {
     const { socket } = request
-    // Those of HTTP/2 have a limit of their own.
-    const count = request.httpVersionMajor > 1 ? 0 : (counts.get(socket) ?? 0) + 1
-    if (count > MOST_UNANSWERED) {
-      counts.set(socket, Infinity)
+    const others = counts.get(socket) ?? 0
+    if (others >= MOST_UNANSWERED || refused.has(socket)) {
       socket.pause()
-      if (count <= MOST_UNANSWERED + 1) refuse(response)
+      if (!refused.has(socket)) refuse(response)
+      refused.add(socket)
       return
     }
-    if (count > 0) {
-      counts.set(socket, count)
+    // Those of HTTP/2 have a limit of their own.
+    if (request.httpVersionMajor === 1) {
+      counts.set(socket, others + 1)
       response.once('close', () => counts.set(socket, (counts.get(socket) as number) - 1))
     }
     for (const handler of handlers) handler.call(server, request, response)

@@ -6,8 +6,6 @@ import { build, connect, listen, refusal, start } from '../helper.ts'
 import { rawAnswer, UPGRADE } from '../security/raw.ts'
 import { startSecure } from '../tokens.ts'
 
-const HEADERS = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n'
-
 /** The first line that a server answers to raw text. */
 async function answerTo (url: string, text: string): Promise<string> {
   const { hostname, port } = new URL(url)
@@ -33,7 +31,7 @@ t.test('0 of 14 hostile origins are accepted', async (t) => {
     t.match(JSON.parse(body), { code: 'FANFARE_ORIGIN_REFUSED', message: /ALLOWED_ORIGINS/ })
   }
   for (const origins of ['Origin:\r\n', `Origin: http://${host}\r\nOrigin: http://evil.example\r\n`]) {
-    t.equal(await answerTo(url, `GET /ws HTTP/1.1\r\nHost: ${host}\r\n${origins}${HEADERS}\r\n`), 'HTTP/1.1 403 Forbidden')
+    t.equal(await answerTo(url, `GET /ws HTTP/1.1\r\nHost: ${host}\r\n${origins}${UPGRADE}\r\n`), 'HTTP/1.1 403 Forbidden')
   }
   t.comment(`${accepted} of ${hostile.length + 2} accepted`)
   await connect(t, wsUrl, { headers: { origin: `http://${host}` } })
@@ -75,17 +73,17 @@ t.test('an upgrade is answered with 101 at /ws only, by GET and HTTP/1.1 only', 
   const { host } = new URL(url)
   let switched = 0
   for (const path of ['/', '/index.html', '/hello', '/health/live', '/health/ready', '/vendor/uplot/uPlot.min.css', '/of/the/host', '/unknown', '/ws/', '//ws', ...urls]) {
-    const answer = await answerTo(url, `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n${HEADERS}\r\n`)
+    const answer = await answerTo(url, `GET ${path} HTTP/1.1\r\nHost: ${host}\r\n${UPGRADE}\r\n`)
     if (answer.includes(' 101 ')) switched++
     t.match(answer, /^HTTP\/1.1 404 /, path)
   }
   for (const request of ['POST /ws HTTP/1.1', 'PUT /ws HTTP/1.1', 'HEAD /ws HTTP/1.1', 'GET /ws HTTP/1.0']) {
-    const answer = await answerTo(url, `${request}\r\nHost: ${host}\r\n${HEADERS}\r\n`)
+    const answer = await answerTo(url, `${request}\r\nHost: ${host}\r\n${UPGRADE}\r\n`)
     if (answer.includes(' 101 ')) switched++
     t.match(answer, /^HTTP\/1.1 4\d\d /, `${request}: ${answer}`)
   }
   t.equal(switched, 0)
-  t.equal(await answerTo(url, `GET /ws HTTP/1.1\r\nHost: ${host}\r\n${HEADERS}\r\n`), 'HTTP/1.1 101 Switching Protocols')
+  t.equal(await answerTo(url, `GET /ws HTTP/1.1\r\nHost: ${host}\r\n${UPGRADE}\r\n`), 'HTTP/1.1 101 Switching Protocols')
   t.equal((await fetch(`${url}/ws`)).status, 404, 'and a plain request there gets 404')
 })
 

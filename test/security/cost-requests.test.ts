@@ -1,10 +1,10 @@
 import { connect as connectTcp } from 'node:net'
-import t from 'tap'
+import t, { type Test } from 'tap'
 import { connect, until } from '../helper.ts'
 import { openRaw } from '../raw-websocket.ts'
 import { KEY, post } from '../routes/api-client.ts'
 import { startProbed } from './probed.ts'
-import { dial, rawStatus } from './raw.ts'
+import { hungUp, rawStatus } from './raw.ts'
 
 const MOST_STALL_MS = 50
 // Node makes request and response of all that it has read, whoever takes them: 15 us for each.
@@ -36,12 +36,8 @@ async function answerTo (port: number, request: string, attempts = 5): Promise<s
 const LAST = 'GET /hello HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n'
 
 /** The statuses of all answers, when the server has hung up. */
-async function statusesOf (url: string, requests: string): Promise<number[]> {
-  const socket = dial(url)
-  let answers = ''
-  socket.on('data', (data) => { answers += data.toString('latin1') }).write(requests)
-  await new Promise((resolve) => socket.on('close', resolve))
-  return Array.from(answers.matchAll(/HTTP\/1\.1 (\d{3}) /g), ([, status]) => Number(status))
+async function statusesOf (t: Test, url: string, requests: string): Promise<number[]> {
+  return Array.from((await hungUp(t, url, requests)).matchAll(/HTTP\/1\.1 (\d{3}) /g), ([, status]) => Number(status))
 }
 
 const statusOf = (answer: string): number => Number(/^HTTP\/1.1 (\d{3}) /.exec(answer)?.[1])
@@ -73,10 +69,10 @@ t.test('2,000 requests in one packet held up all others for up to 260 ms: 100 ar
   for (const path of ['/', '/hello', '/nope', '/api/info']) {
     const request = `GET ${path} HTTP/1.1\r\nHost:a\r\n\r\n`
     const status = await rawStatus(url, request)
-    t.same(await statusesOf(url, request.repeat(99) + LAST), [...Array(99).fill(status), 200])
-    t.same(await statusesOf(url, request.repeat(101)), [...Array(100).fill(status), 429])
+    t.same(await statusesOf(t, url, request.repeat(99) + LAST), [...Array(99).fill(status), 200])
+    t.same(await statusesOf(t, url, request.repeat(101)), [...Array(100).fill(status), 429])
     await probe()
-    const statuses = await statusesOf(url, request.repeat(60_000 / request.length))
+    const statuses = await statusesOf(t, url, request.repeat(60_000 / request.length))
     const { stallMs } = await probe()
     t.comment(`${path}: stall ${stallMs.toFixed(0)} ms of ${MOST_PIPELINED_STALL_MS}`)
     t.ok(stallMs <= MOST_PIPELINED_STALL_MS, `${path}: a stall of ${stallMs.toFixed(0)} ms`)

@@ -1,30 +1,17 @@
 import { once } from 'node:events'
-import type { Socket } from 'node:net'
 import fastify from 'fastify'
-import t, { type Test } from 'tap'
+import t from 'tap'
 import fanfare from '../../src/app.ts'
 import { connect, connectMany, start, until } from '../helper.ts'
 import { startProcess } from '../process.ts'
 import { SECRET } from '../tokens.ts'
-import { dial, rawAnswer, UPGRADE } from './raw.ts'
+import { dial, hungUp, rawAnswer, UPGRADE } from './raw.ts'
 
 // What comes in one packet with a request that becomes a connection. A server of its own: each of these ended it, or left it with
 // sockets that nobody read from.
 
 const STREAM = `GET /connection/sse?cf_connect=${encodeURIComponent('{"id":1,"connect":{}}')} HTTP/1.1\r\nHost: a\r\n\r\n`
 const PUBLIC_STREAM = 'GET /sse HTTP/1.1\r\nHost: a\r\n\r\n'
-
-/** Sends both in one packet; resolves with what was answered when the server has hung up. */
-async function hungUp (t: Test, url: string, text: string): Promise<string> {
-  const socket: Socket = dial(url)
-  t.teardown(() => { socket.destroy() })
-  let answer = ''
-  socket.on('data', (data) => { answer += String(data) })
-  const closed = once(socket, 'close')
-  socket.write(text)
-  await closed
-  return answer
-}
 
 async function countOf (url: string): Promise<number> {
   return (await (await fetch(`${url}/health/ready`)).json() as { connections: number }).connections

@@ -1,5 +1,6 @@
 import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
+import type { Test } from 'tap'
 
 /** The headers of an upgrade, but for Host. */
 export const UPGRADE = 'Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: MDEyMzQ1Njc4OWFiY2RlZg==\r\n'
@@ -16,6 +17,16 @@ export async function rawAnswer (url: string, text: string): Promise<string> {
   socket.write(text)
   const answer = await Promise.race([once(socket, 'data').then(([chunk]) => String(chunk)), once(socket, 'close').then(() => '')])
   socket.destroy()
+  return answer
+}
+
+/** Sends all of it in one packet; resolves with what was answered when the server has hung up. */
+export async function hungUp (t: Test, url: string, text: string): Promise<string> {
+  const socket = dial(url)
+  t.teardown(() => { socket.destroy() })
+  let answer = ''
+  socket.on('data', (data) => { answer += String(data) }).write(text)
+  await new Promise((resolve) => socket.on('close', resolve))
   return answer
 }
 
