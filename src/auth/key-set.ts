@@ -23,6 +23,7 @@ export class KeySet {
   #find: KeyFinder | undefined
   #fetchedAt = -Infinity
   #fetching: Promise<void> | undefined
+  #failed = false
 
   /** @param onTrouble gets why the keys could not be fetched */
   constructor (url: string, onTrouble: (reason: string) => void = () => {}) {
@@ -30,7 +31,12 @@ export class KeySet {
     this.#onTrouble = onTrouble
   }
 
-  /** Finds the key of a token by its `kid`, `alg` and type; throws FANFARE_KEYS_UNAVAILABLE, or jose's errors if there is none. */
+  /**
+   * Finds the key of a token by its `kid`, `alg` and type.
+   *
+   * @throws {FanfareError} FANFARE_KEYS_UNAVAILABLE if it is not known, and the issuer cannot be asked for it
+   * @throws {errors.JOSEError} if the issuer has no such key
+   */
   readonly find = async (header: JWSHeaderParameters): Promise<CryptoKey> => {
     if (this.#find && performance.now() - this.#fetchedAt > REFRESH_MS) this.#fetch().catch(() => {})
     if (!this.#find) await this.#fetch()
@@ -38,15 +44,18 @@ export class KeySet {
       return await (this.#find as KeyFinder)(header)
     } catch (error) {
       if (!(error instanceof errors.JWKSNoMatchingKey)) throw error
-      await this.#fetch().catch(() => {})
+      await this.#fetch()
       return (this.#find as KeyFinder)(header)
     }
   }
 
-  // Whoever needs it meanwhile waits for the same.
+  // Whoever needs it meanwhile waits for the same. What was fetched a moment ago is believed.
   async #fetch (): Promise<void> {
     if (!this.#fetching) {
-      if (this.#fetches.waitMs > 0) throw fanfareError('FANFARE_KEYS_UNAVAILABLE')
+      if (this.#fetches.waitMs > 0) {
+        if (this.#failed) throw fanfareError('FANFARE_KEYS_UNAVAILABLE')
+        return
+      }
       this.#fetches.take()
       this.#fetching = this.#load().finally(() => { this.#fetching = undefined })
     }
@@ -59,7 +68,9 @@ export class KeySet {
       const response = await fetch(this.#url, { redirect: 'error', signal: AbortSignal.timeout(FETCH_TIMEOUT_MS), headers: { accept: 'application/json' } })
       if (!response.ok) throw new Error(`HTTP ${response.status}`)
       this.#find = createLocalJWKSet(JSON.parse(await textOf(response)) as JSONWebKeySet)
+      this.#failed = false
     } catch (error) {
+      this.#failed = true
       const { cause, message } = error as Error
       this.#onTrouble(cause instanceof Error ? cause.message : message)
       throw fanfareError('FANFARE_KEYS_UNAVAILABLE')
