@@ -4,7 +4,7 @@ import type { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
 import { openBrowser, openPage } from './browser.ts'
 import { until } from './helper.ts'
-import { startProcess } from './process.ts'
+import { bare, startProcess } from './process.ts'
 
 // A foreign client, as somebody else would write it.
 const PYTHON_CLIENT = `
@@ -25,7 +25,7 @@ asyncio.run(main())
 
 /** A client process that sends what it is told, and keeps the lines that it prints. */
 function clientProcess (t: Test, command: string, args: string[]): { heard: string[], say: (line: string) => void } {
-  const child = spawn(command, args, { stdio: ['pipe', 'pipe', 'inherit'] })
+  const child = spawn(...bare(command, args), { stdio: ['pipe', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   const heard: string[] = []
   createInterface(child.stdout as Readable).on('line', (line) => heard.push(line))

@@ -5,12 +5,12 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t, { type Test } from 'tap'
 import { connect } from './helper.ts'
-import { startProcess } from './process.ts'
+import { bare, startProcess } from './process.ts'
 
-const run = promisify(execFile)
-
-// The environment of tap would make every child a test.
-const { NODE_OPTIONS, ...environment } = process.env
+/** Runs a command in a folder, without what tap adds: it would make every child a test. */
+async function run (folder: string, command: string, ...args: string[]): Promise<string> {
+  return (await promisify(execFile)(...bare(command, args), { cwd: folder })).stdout
+}
 
 function folder (t: Test): string {
   const path = mkdtempSync(join(tmpdir(), 'fanfare-'))
@@ -28,18 +28,18 @@ t.test('the lines of the Dockerfile make a server that runs without development 
       const to = rest.pop() as string
       for (const from of rest) cpSync(from, join(image, to === './' ? from : to), { recursive: true })
     }
-    if (word === 'RUN') await run('bash', ['-c', rest.join(' ')], { cwd: image, env: environment })
+    if (word === 'RUN') await run(image, 'bash', '-c', rest.join(' '))
   }
-  await t.rejects(run(process.execPath, ['-e', "require.resolve('typescript')"], { cwd: image, env: environment }), 'development packages are gone')
+  await t.rejects(run(image, process.execPath, '-e', "require.resolve('typescript')"), 'development packages are gone')
   const command = JSON.parse(/^CMD (.*)$/m.exec(runtime)?.[1] ?? '') as string[]
   t.strictSame(command, ['node', 'dist/src/server.js'])
-  const { wsUrl, child, url, exit } = await startProcess(t, { HOST: '0.0.0.0', NODE_ENV: 'production', NODE_OPTIONS: '' }, command.slice(1), image)
+  const { wsUrl, child, url, exit } = await startProcess(t, { HOST: '0.0.0.0', NODE_ENV: 'production' }, command.slice(1), image)
   const client = await connect(t, wsUrl)
   client.ws.send('hello')
   t.strictSame(await client.hears(1), ['hello'])
   t.match(await (await fetch(url)).text(), /<title>/)
   const health = JSON.parse(/^HEALTHCHECK .* CMD (.*)$/m.exec(runtime)?.[1] ?? '') as string[]
-  const check = (port: string): Promise<unknown> => run(process.execPath, health.slice(1), { env: { ...environment, PORT: port } })
+  const check = (port: string): Promise<string> => run(image, 'env', `PORT=${port}`, process.execPath, ...health.slice(1))
   await check(new URL(url).port)
   child.kill('SIGTERM')
   t.equal(await exit, 0, 'the process gets the signal itself')
@@ -48,9 +48,9 @@ t.test('the lines of the Dockerfile make a server that runs without development 
 
 t.test('on a fresh clone `npm ci && npm start` serves the page and the WebSocket', { timeout: 300_000 }, async (t) => {
   const clone = folder(t)
-  await run('git', ['clone', '--quiet', '.', clone])
-  await run('npm', ['ci'], { cwd: clone, env: environment })
-  const { wsUrl, url } = await startProcess(t, { NODE_OPTIONS: '' }, ['npm', 'start'], clone)
+  await run('.', 'git', 'clone', '--quiet', '.', clone)
+  await run(clone, 'npm', 'ci')
+  const { wsUrl, url } = await startProcess(t, {}, ['npm', 'start'], clone)
   t.match(await (await fetch(url)).text(), /<title>/)
   const client = await connect(t, wsUrl)
   client.ws.send('hello')
@@ -75,18 +75,18 @@ await app.close()
 
 t.test('what `npm pack` makes on a fresh clone is whole, and brings the types of all that it adds to an app', { timeout: 300_000 }, async (t) => {
   const clone = folder(t)
-  await run('git', ['clone', '--quiet', '.', clone])
+  await run('.', 'git', 'clone', '--quiet', '.', clone)
   symlinkSync(join(process.cwd(), 'node_modules'), join(clone, 'node_modules'))
   const consumer = join(clone, 'consumer')
   const installed = join(consumer, 'node_modules', 'fanfare')
   mkdirSync(installed, { recursive: true })
-  const { stdout } = await run('npm', ['pack', '--silent'], { cwd: clone, env: environment })
-  await run('tar', ['-xzf', stdout.trim().split('\n').at(-1) as string, '-C', installed, '--strip-components=1'], { cwd: clone })
+  const packed = await run(clone, 'npm', 'pack', '--silent')
+  await run(clone, 'tar', '-xzf', packed.trim().split('\n').at(-1) as string, '-C', installed, '--strip-components=1')
 
   writeFileSync(join(consumer, 'package.json'), '{"type":"module"}')
   writeFileSync(join(consumer, 'app.ts'), APP)
   const { compilerOptions } = JSON.parse(readFileSync('tsconfig.json', 'utf8')) as { compilerOptions: object }
   writeFileSync(join(consumer, 'tsconfig.json'), JSON.stringify({ compilerOptions: { ...compilerOptions, noEmit: false, skipLibCheck: false }, files: ['app.ts'] }))
-  await run(process.execPath, [join(clone, 'node_modules', 'typescript', 'bin', 'tsc')], { cwd: consumer, env: environment }).catch((error: { stdout: string }) => t.fail(error.stdout))
-  t.equal((await run(process.execPath, ['app.js'], { cwd: consumer, env: environment })).stdout, 'nobody\n')
+  await run(consumer, process.execPath, join(clone, 'node_modules', 'typescript', 'bin', 'tsc')).catch((error: { stdout: string }) => t.fail(error.stdout))
+  t.equal(await run(consumer, process.execPath, 'app.js'), 'nobody\n')
 })

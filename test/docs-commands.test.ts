@@ -6,9 +6,10 @@ import { join } from 'node:path'
 import { promisify } from 'node:util'
 import t from 'tap'
 import { connect, refusal, until } from './helper.ts'
-import { freePort, startProcess } from './process.ts'
+import { bare, freePort, startProcess } from './process.ts'
 
-const run = promisify(execFile)
+const bash = async (script: string, env: NodeJS.ProcessEnv = {}): Promise<string> =>
+  (await promisify(execFile)(...bare('bash', ['-c', script]), { env: { ...process.env, ...env } })).stdout
 
 /** The indented or fenced block of a document that holds some text. */
 function blockWith (file: string, text: string): string {
@@ -23,7 +24,7 @@ t.test('docs/extending.md: the examples are those in examples/, and work', async
   const server = await startProcess(t, { ROUTES_DIR: 'examples/routes' })
   const client = await connect(t, `${server.wsUrl}?channel=orders`)
   const [, curl = ''] = /^ {4}(curl .*)$/m.exec(guide) ?? []
-  await run('bash', ['-c', curl.replace('http://127.0.0.1:8000', server.url)])
+  await bash(curl.replace('http://127.0.0.1:8000', server.url))
   t.strictSame(await client.hears(1), ['{"order":"42","state":"shipped"}'])
   t.equal(await (await fetch(`${server.url}/hello`)).text(), 'Hello, world!')
 })
@@ -34,7 +35,7 @@ t.test('docs/centrifuge.md: the example is that in examples/, and works', async 
   const { wsUrl } = await startProcess(t)
   const [, command = ''] = /^ {4}(node .*)$/m.exec(guide) ?? []
   const [, file = '', address = ''] = command.split(' ')
-  const child = spawn(process.execPath, [file, address.replace('127.0.0.1:8000', new URL(wsUrl).host)], { env: { ...process.env, FORCE_COLOR: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(...bare(process.execPath, [file, address.replace('127.0.0.1:8000', new URL(wsUrl).host)]), { env: { ...process.env, FORCE_COLOR: '0' }, stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   const [line] = await once(child.stdout, 'data') as [Buffer]
   t.equal(String(line), "1 { id: 42, state: 'shipped' }\n")
@@ -42,7 +43,7 @@ t.test('docs/centrifuge.md: the example is that in examples/, and works', async 
 
 t.test('docs/extending.md: an app of your own, which says that it is open, and logs no token', async (t) => {
   const port = String(await freePort())
-  const child = spawn(process.execPath, ['examples/app.js'], { env: { ...process.env, PORT: port }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(...bare(process.execPath, ['examples/app.js']), { env: { ...process.env, PORT: port }, stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   let output = ''
   child.stdout.on('data', (text: Buffer) => { output += text })
@@ -63,13 +64,12 @@ t.test('README.md: the two ways to the command-line client', async (t) => {
   const address = `ws://${new URL(url).host}/ws`
   for (const command of [`npm run --silent client -- ${address}`, 'npx fanfare connect ws://localhost:8000/ws --channel red'.replace('ws://localhost:8000/ws', address)]) {
     t.ok(readme.includes(command.replace(`--silent client -- ${address}`, 'client').replace(address, 'ws://localhost:8000/ws')), command)
-    const { stdout } = await run('bash', ['-c', `echo hello | ${command} --count 1`])
-    t.equal(stdout, 'hello\n')
+    t.equal(await bash(`echo hello | ${command} --count 1`), 'hello\n')
   }
 })
 
 t.test('CONTRIBUTING.md: npm run dev serves, from the sources', async (t) => {
-  const { url } = await startProcess(t, { NODE_OPTIONS: '' }, ['npm', 'run', 'dev'])
+  const { url } = await startProcess(t, {}, ['npm', 'run', 'dev'])
   t.equal(await (await fetch(`${url}/hello`)).text(), 'Hello, world!')
 })
 
@@ -109,7 +109,7 @@ t.test('docs/security.md: a token is made, used and explained', async (t) => {
   const block = blockWith('docs/security.md', 'export TOKEN_HMAC_SECRET')
   const [, secret = ''] = /export TOKEN_HMAC_SECRET=(\S+)/.exec(block) ?? []
   const { wsUrl } = await startProcess(t, { TOKEN_HMAC_SECRET: secret })
-  const shell = async (command: string): Promise<string> => (await run('bash', ['-c', command], { env: { ...process.env, TOKEN_HMAC_SECRET: secret } })).stdout
+  const shell = (command: string): Promise<string> => bash(command, { TOKEN_HMAC_SECRET: secret })
   const make = 'npx fanfare token --user ada --expires 1h'
   const use = 'FANFARE_TOKEN=$(npx fanfare token --user ada) npx fanfare connect'
   for (const command of ['npm start', make, use]) t.ok(block.includes(command), command)
@@ -121,7 +121,7 @@ t.test('docs/security.md: a token is made, used and explained', async (t) => {
 
 t.test('docs/callbacks.md: the settings are taken', async (t) => {
   const block = blockWith('docs/callbacks.md', 'export CALLBACK_URL')
-  const { stdout } = await run('bash', ['-c', `${block.replace('npm start', 'env').replaceAll(/^ {4}/gm, '')}`])
+  const stdout = await bash(block.replace('npm start', 'env').replaceAll(/^ {4}/gm, ''))
   const settings = Object.fromEntries(stdout.split('\n').filter((line) => line.startsWith('CALLBACK_')).map((line) => [line.slice(0, line.indexOf('=')), line.slice(line.indexOf('=') + 1)]))
   t.equal(Object.keys(settings).length, 3)
   const { url } = await startProcess(t, settings)

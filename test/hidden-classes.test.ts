@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { promisify } from 'node:util'
 import t from 'tap'
+import { bare } from './process.ts'
 
 const MANY = 100
 
@@ -20,6 +21,6 @@ const server = createServer((socket) => socket.end()).listen(0, '127.0.0.1', asy
 })`
 
 t.test('accepted sockets had options of a hidden class of their own each (Node 20)', async (t) => {
-  const { stdout } = await promisify(execFile)(process.execPath, ['--allow-natives-syntax', '--input-type=module', '--eval', program], { env: { ...process.env, NODE_OPTIONS: '' } })
+  const { stdout } = await promisify(execFile)(...bare(process.execPath, ['--allow-natives-syntax', '--input-type=module', '--eval', program]))
   t.equal(stdout, `${MANY} true\n`)
 })

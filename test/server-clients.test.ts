@@ -3,7 +3,7 @@ import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { connect, connectMany, refusal, until, type Client } from './helper.ts'
-import { startProcess } from './process.ts'
+import { bare, startCovered, startProcess } from './process.ts'
 
 interface Ready { status: string, connections: number, channels: number }
 
@@ -11,7 +11,7 @@ const readiness = async (url: string): Promise<Ready> => (await fetch(`${url}/he
 
 /** A client in a process of its own, which can be frozen. */
 async function clientProcess (t: Test, wsUrl: string): Promise<ReturnType<typeof spawn>> {
-  const child = spawn(process.execPath, ['-e', `new (require('ws').WebSocket)('${wsUrl}').on('open', () => console.log('open'))`], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(...bare(process.execPath, ['-e', `new (require('ws').WebSocket)('${wsUrl}').on('open', () => console.log('open'))`]), { stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   await once(child.stdout, 'data')
   return child
@@ -50,7 +50,7 @@ t.test('a client frozen with SIGSTOP is gone within PING_INTERVAL + PONG_TIMEOUT
 })
 
 t.test('SIGTERM with 100 live clients and a stopped one: 100 get 1012, readiness 503 within 100 ms, exit 0 within DRAIN_TIMEOUT + 2 s', async (t) => {
-  const { child, exit, url, wsUrl } = await startProcess(t, { DRAIN_TIMEOUT: '2' })
+  const { child, exit, url, wsUrl } = await startCovered(t, { DRAIN_TIMEOUT: '2' })
   const clients = await connectMany(t, wsUrl, 100)
   const frozen = await clientProcess(t, wsUrl)
   frozen.kill('SIGSTOP')
@@ -107,7 +107,7 @@ t.test('SIGTERM while a request is being handled and nobody is connected: it is 
 })
 
 t.test('a request that is never answered is cut when DRAIN_TIMEOUT is over', async (t) => {
-  const { child, exit, url, output } = await startProcess(t, { DRAIN_TIMEOUT: '1', ROUTES_DIR: t.testdir({ 'slow.mjs': SLOW_ROUTES }) })
+  const { child, exit, url, output } = await startCovered(t, { DRAIN_TIMEOUT: '1', ROUTES_DIR: t.testdir({ 'slow.mjs': SLOW_ROUTES }) })
   const answer = fetch(`${url}/never`, { method: 'POST' })
   await until(() => output().includes('asked'))
   const from = performance.now()
@@ -140,7 +140,7 @@ t.test('who has left behind requests, or a stream, does not hold up the stop: it
 })
 
 t.test('a second signal ends the process at once', async (t) => {
-  const { child, exit, wsUrl } = await startProcess(t, { DRAIN_TIMEOUT: '30' })
+  const { child, exit, wsUrl } = await startCovered(t, { DRAIN_TIMEOUT: '30' })
   const frozen = await clientProcess(t, wsUrl)
   frozen.kill('SIGSTOP')
   const other = await connect(t, wsUrl)

@@ -5,10 +5,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t from 'tap'
 import { connect, refusal, until } from './helper.ts'
-import { freePort, runToEnd, startProcess } from './process.ts'
+import { freePort, runToEnd, startCovered, startProcess } from './process.ts'
 
 t.test('says at the start where the page is, who may connect, and which broker it uses', async (t) => {
-  const { output, url } = await startProcess(t)
+  const { output, url } = await startCovered(t)
   await until(() => output().includes('The page'))
   const sentences = output().trim().split('\n').map((line) => JSON.parse(line).msg)
   t.same(sentences, [

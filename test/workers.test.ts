@@ -6,7 +6,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { join } from 'node:path'
 import t, { type Test } from 'tap'
 import { until } from './helper.ts'
-import { runToEnd } from './process.ts'
+import { bare, runToEnd } from './process.ts'
 import { startRedis } from './redis.ts'
 import { connectByAddress, startWorkers } from './workers.ts'
 
@@ -132,7 +132,7 @@ t.test('WORKERS=0 starts one worker for each core', async (t) => {
 
 t.test('PORT=0: all workers share the same free port, and the first one tells it', async (t) => {
   const { url } = await startRedis(t)
-  const child = spawn(process.execPath, ['dist/src/server.js'], { env: { ...process.env, PORT: '0', WORKERS: '2', REDIS_URL: url }, stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(...bare(process.execPath, ['dist/src/server.js']), { env: { ...process.env, PORT: '0', WORKERS: '2', REDIS_URL: url }, stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => { output += String(chunk) })

@@ -84,12 +84,12 @@ export const scenarios = [
     cases: [{
       name: 'stalled',
       title: '1,000 receivers, 10 senders in lockstep, 4 KiB messages; then 100 stop reading',
-      job: { ...lockstep, receivers: 900, bytes: 4096, per: 'publications', stalled: { connections: 100, messages: 4000 } },
+      job: { ...lockstep, receivers: 900, bytes: 4096, per: 'publications', stalled: { connections: 100, messages: 4000, notice: 10 } },
       table: 'stalled',
       peers: ['fanfare'],
       // Who does not read answers no ping, and would be cut for that.
       env: { PING_INTERVAL: '86400' },
-      smaller: { stalled: { connections: 4, messages: 4000 } }
+      smaller: { stalled: { connections: 4, messages: 4000, notice: 3 } }
     }]
   },
   {

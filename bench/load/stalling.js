@@ -7,8 +7,6 @@ import { forgetPeak, memoryOf } from './usage.js'
 const POLL = 20
 /** How long the others may take to get more than the kernel and the server keep for one connection. */
 const PATIENCE = 60_000
-/** How long those that read again may take to find that they were cut. */
-const NOTICE = 10_000
 
 export class Stalling {
   /** @type {import('./connection.js').Connection[]} */
@@ -16,7 +14,7 @@ export class Stalling {
   #lost = 0
 
   /**
-   * @param {{ connections: number, messages: number }} what so many connections beside those that count; and for so many messages they do not read
+   * @param {{ connections: number, messages: number, notice: number }} what so many connections beside those that count; for so many messages they do not read; then they find within so many seconds that they were cut
    * @param {import('./connection.js').Target} target
    * @param {number} pid of the server
    * @param {import('./deliveries.js').Deliveries} deliveries of the others
@@ -49,7 +47,7 @@ export class Stalling {
     const p99Stalled = deliveries.histogram.percentile(0.99)
     const grown = memoryOf(pid, 'VmHWM') - memory
     for (const { socket } of connections) socket.resume()
-    const cut = await within(NOTICE, () => this.#lost === connections.length)
+    const cut = await within(this.what.notice * 1000, () => this.#lost === connections.length)
     if (!cut) deliveries.fail(`${connections.length - this.#lost} of ${connections.length} that did not read were not cut`)
     return { p99Stalled, p99Ratio: p99Stalled / p99, grownMiB: grown / 2 ** 20 }
   }

@@ -9,7 +9,7 @@ const scenario = (/** @type {string} */ key) => small(scenarios.find((one) => on
 /** The same for longer: a busy machine may take more than 0.3 s for a thousand deliveries. */
 const longer = (/** @type {string} */ key) => {
   const what = scenario(key)
-  return { ...what, job: { ...what.job, seconds: 2 } }
+  return { ...what, job: { ...what.job, seconds: 1 } }
 }
 
 test('a faultless server passes', async () => {

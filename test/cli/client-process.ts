@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import type { Readable, Writable } from 'node:stream'
 import type { Test } from 'tap'
 import { WebSocketServer, type ServerOptions, type WebSocket } from 'ws'
+import { bare } from '../process.ts'
 
 /** A `fanfare connect` of its own process, and what it has printed so far. */
 export class ClientProcess {
@@ -81,8 +82,10 @@ export function runUnread (t: Test, args: string[], env: NodeJS.ProcessEnv = {})
   return spawned(t, process.execPath, ['dist/src/cli/main.js', 'connect', ...args], env)
 }
 
-/** For tests that measure memory: what tap loads into every child, to see what it covers, is not the client's. */
-export const BARE = { NODE_OPTIONS: '' }
+/** The same, for tests that measure memory: without what is not the client's. */
+export function runBare (t: Test, args: string[]): ClientProcess {
+  return spawned(t, ...bare(process.execPath, ['dist/src/cli/main.js', 'connect', ...args]))
+}
 
 /** A client in a pseudo-terminal, and the shell around it, which shows its exit code on the screen. */
 class TerminalClient {

@@ -4,7 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import t, { type Test } from 'tap'
 import type { WebSocket } from 'ws'
 import { start } from '../helper.ts'
-import { BARE, broadcasting, foreignServer, runClient, runUnread, type ClientProcess } from './client-process.ts'
+import { broadcasting, foreignServer, runBare, type ClientProcess } from './client-process.ts'
 
 const LINES = 100_000
 /** A client alone takes 55 to 65 MiB, most of it Node. */
@@ -15,7 +15,7 @@ const text = Array.from({ length: LINES }, (_, index) => `line ${index} ${'x'.re
 
 /** Pipes a file of 100,000 lines through a client, and resolves with what came out and the memory it took. */
 async function pipeFile (t: Test, args: string[]): Promise<{ code: number | null, out: string, memory: number }> {
-  const client = runUnread(t, args, BARE)
+  const client = runBare(t, args)
   let memory = 0
   client.collect().stdout.on('data', () => { memory = Math.max(memory, client.peakMemory) })
   createReadStream(`${t.testdir({ 'lines.txt': text })}/lines.txt`).pipe(client.stdin)
@@ -69,7 +69,7 @@ for (const query of ['', '?echo=false']) {
 
 t.test('a server that stops reading stops the reading of the input', async (t) => {
   const { server, url } = await foreignServer(t, (socket) => socket.pause())
-  const client = runUnread(t, [`${url}?echo=false`, '--close-on-eof'], BARE).collect()
+  const client = runBare(t, [`${url}?echo=false`, '--close-on-eof']).collect()
   await client.notes('connected')
   const line = `${'y'.repeat(65_535)}\n`
   const written = await writeUntilFull(client, line, 10_000)
@@ -86,7 +86,7 @@ t.test('a server that stops reading stops the reading of the input', async (t) =
 
 t.test('an output that is not read stops the reading from the server', async (t) => {
   const { server, url } = await foreignServer(t)
-  const client = runUnread(t, [url], BARE)
+  const client = runBare(t, [url])
   await client.notes('connected')
   const [socket] = server.clients as Set<WebSocket>
   const messages = Array.from({ length: 1000 }, (_, index) => `${index} ${'z'.repeat(65_530)}`)
@@ -113,7 +113,7 @@ t.test('it runs at most 256 KiB ahead of what has come back', async (t) => {
       hold(data)
     })
   })
-  const client = runClient(t, [url, '--close-on-eof'], BARE)
+  const client = runBare(t, [url, '--close-on-eof']).collect()
   createReadStream(`${t.testdir({ 'lines.txt': text })}/lines.txt`).pipe(client.stdin)
   await client.prints('line 0')
   await standsStill(() => bytes)

@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import t from 'tap'
 import { connect, connectMany, refusal, start, until } from '../helper.ts'
+import { bare } from '../process.ts'
 
 t.test('a message above MAX_MESSAGE_BYTES closes with 1009, one at the limit passes', async (t) => {
   const { wsUrl, app } = await start(t, { maxMessageBytes: 1000 })
@@ -169,7 +170,7 @@ t.test('a blocked event loop closes nobody', async (t) => {
   const { wsUrl, app } = await start(t, { pingInterval: 0.2, pongTimeout: 0.2 })
   // In processes of their own, so that they answer while this one is blocked.
   const code = `const { WebSocket } = require('ws'); for (let i = 0; i < 50; i++) new WebSocket('${wsUrl}').on('close', (code) => console.log('closed', code))`
-  const child = spawn(process.execPath, ['-e', code], { stdio: ['ignore', 'pipe', 'inherit'] })
+  const child = spawn(...bare(process.execPath, ['-e', code]), { stdio: ['ignore', 'pipe', 'inherit'] })
   t.teardown(() => child.kill('SIGKILL'))
   child.stdout.on('data', (text) => t.fail(String(text)))
   await until(() => app.connections.count === 50)
