@@ -50,6 +50,9 @@ t.test('on a fresh clone `npm ci && npm start` serves the page and the WebSocket
   const clone = folder(t)
   await run('.', 'git', 'clone', '--quiet', '.', clone)
   await run(clone, 'npm', 'ci')
+  // A plugin of an earlier version, that was built there: it was loaded.
+  mkdirSync(join(clone, 'dist/plugins'), { recursive: true })
+  writeFileSync(join(clone, 'dist/plugins/gone.js'), "throw new Error('of an earlier version')")
   const { wsUrl, url } = await startProcess(t, {}, ['npm', 'start'], clone)
   t.match(await (await fetch(url)).text(), /<title>/)
   const client = await connect(t, wsUrl)

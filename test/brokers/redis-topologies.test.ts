@@ -40,6 +40,18 @@ t.test('a Redis Cluster of three', async (t) => {
   })
 })
 
+t.test('a node that left a cluster while it looked at the slots went on looking for ever, and its process never ended', async (t) => {
+  const { url, servers } = await startRedisCluster(t)
+  const { broker } = await new Node(brokerAt(url)).start(t)
+  // A frozen server does not answer: it is being asked when the node leaves.
+  for (const { signal } of servers) signal('SIGSTOP')
+  await until(() => broker.trouble !== undefined)
+  await broker.close()
+  for (const { signal } of servers) signal('SIGCONT')
+  await until(() => !process.getActiveResourcesInfo().includes('Timeout'))
+  t.pass('no timer is left')
+})
+
 t.test('a cluster whose slots move: nothing is lost or doubled', async (t) => {
   const { url, servers } = await startRedisCluster(t)
   const node = await new Node(brokerAt(url)).start(t)

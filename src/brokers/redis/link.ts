@@ -31,7 +31,7 @@ export class RedisLink {
   readonly #place: RedisPlace
   readonly #events: LinkEvents
   readonly #client: Redis | Cluster
-  readonly #timer: NodeJS.Timeout
+  readonly #timers: NodeJS.Timeout[]
   #clockAheadMs = 0
   #closed = false
   #up = false
@@ -47,7 +47,7 @@ export class RedisLink {
     this.#client.on('close', () => this.#down(CLOSED))
     // ioredis gives up for good when sentinels name another master while it is asking them for the master.
     this.#client.on('end', () => { if (!this.#closed) setTimeout(() => this.#connectAnew(), CONNECT_ANEW_MS) })
-    this.#timer = setInterval(() => this.#probe(), PROBE_MS).unref()
+    this.#timers = [setInterval(() => this.#probe(), PROBE_MS).unref(), setInterval(() => this.#lookAtSlots(), SLOTS_REFRESH_MS).unref()]
   }
 
   /** Whether commands go through, as far as is known. */
@@ -110,8 +110,13 @@ export class RedisLink {
 
   close (): void {
     this.#closed = true
-    clearInterval(this.#timer)
+    for (const timer of this.#timers) clearInterval(timer)
     this.#client.disconnect()
+  }
+
+  // By `slotsRefreshInterval` ioredis would do it for ever, and keep the process alive, if it was closed while it looked.
+  #lookAtSlots (): void {
+    if (this.#client instanceof Cluster) this.#client.refreshSlotsCache()
   }
 
   #connectAnew (): void {
@@ -145,7 +150,6 @@ export class RedisLink {
       retryDelayOnFailover: 0,
       clusterRetryStrategy: (times) => Math.min(times * 100, LONGEST_RETRY_MS),
       slotsRefreshTimeout: CONNECT_TIMEOUT_MS,
-      slotsRefreshInterval: SLOTS_REFRESH_MS,
       // Certificates are for names.
       ...tls && { dnsLookup: (address, done) => done(null, address) },
       redisOptions: this.#options()
