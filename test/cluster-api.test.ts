@@ -11,6 +11,8 @@ async function twoNodes (t: Test): Promise<[Running, Running]> {
   return nodes
 }
 
+t.jobs = 3
+
 t.test('channels, presence and their counts are those of all nodes', async (t) => {
   const [one, two] = await twoNodes(t)
   await connectMany(t, `${one.wsUrl}?channel=red`, 3)

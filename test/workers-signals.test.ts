@@ -2,6 +2,7 @@ import { once } from 'node:events'
 import { createServer } from 'node:net'
 import t from 'tap'
 import { connect, refusal, until } from './helper.ts'
+import { startCovered } from './process.ts'
 import { connectByAddress, lives, startWorkers } from './workers.ts'
 
 for (const [name, signal, group] of [
@@ -25,7 +26,7 @@ for (const [name, signal, group] of [
 }
 
 t.test('SIGTERM with clients that do not answer: readiness is 503 within 100 ms, the exit within DRAIN_TIMEOUT and 2 s', async (t) => {
-  const server = await startWorkers(t, 2)
+  const server = await startWorkers(t, 2, {}, undefined, startCovered)
   const clients = await connectByAddress(t, server, 4)
   for (const { client } of clients) client.ws.pause()
   const started = performance.now()
@@ -67,7 +68,7 @@ t.test('a primary that is killed leaves no orphans: the workers drain their clie
 })
 
 t.test('a rolling restart is given up if Redis is away, and done if it is asked for again later, twice if asked for twice', async (t) => {
-  const server = await startWorkers(t, 2)
+  const server = await startWorkers(t, 2, {}, undefined, startCovered)
   const before = server.workers()
   const client = await connect(t, server.wsUrl)
   await server.redis.kill()

@@ -1,6 +1,6 @@
 import type { Test } from 'tap'
 import { connect, until, type Client } from './helper.ts'
-import { startCovered, type ServerProcess } from './process.ts'
+import { startProcess, type ServerProcess } from './process.ts'
 import { startRedis, type RedisServer } from './redis.ts'
 
 /** A line of the log. */
@@ -20,9 +20,9 @@ export interface WorkersProcess extends ServerProcess {
 }
 
 /** Starts workers and waits until all of them listen. */
-export async function startWorkers (t: Test, count: number, settings: NodeJS.ProcessEnv = {}, args?: string[]): Promise<WorkersProcess> {
+export async function startWorkers (t: Test, count: number, settings: NodeJS.ProcessEnv = {}, args?: string[], start = startProcess): Promise<WorkersProcess> {
   const redis = await startRedis(t)
-  const server = await startCovered(t, { WORKERS: String(count), REDIS_URL: redis.url, DRAIN_TIMEOUT: '2', ...settings }, args)
+  const server = await start(t, { WORKERS: String(count), REDIS_URL: redis.url, DRAIN_TIMEOUT: '2', ...settings }, args)
   const said = (sentence: RegExp): LogLine[] => linesOf(server.output()).filter(({ msg }) => sentence.test(msg))
   const says = async (sentence: RegExp, count = 1): Promise<LogLine[]> => {
     await until(() => said(sentence).length >= count)

@@ -2,6 +2,8 @@ import t from 'tap'
 import { until } from '../helper.ts'
 import { attempt, numbers, setUp, since } from './faulty-redis.ts'
 
+t.jobs = 3
+
 t.test('a link that swallows everything is noticed, and what others published meanwhile is made up for', async (t) => {
   const { proxy, node, other } = await setUp(t)
   await other.publish('x', 'm0')
