@@ -29,6 +29,11 @@ export class FaultProxy {
     return (this.#server.address() as AddressInfo).port
   }
 
+  /** How many go through it. */
+  get connections (): number {
+    return this.#sockets.size / 2
+  }
+
   async start (t: Test): Promise<this> {
     t.teardown(() => this.stop())
     await once(this.#server.listen(0, '127.0.0.1'), 'listening')

@@ -130,3 +130,17 @@ t.test('a failover that is told while a node asks for the master does not leave 
   await until(async () => node.publish('x', 'after').then(() => true, () => false))
   t.equal(node.broker.trouble, undefined)
 })
+
+t.test('a sentinel that hangs is passed over for the next: it was waited for for ever, also by a node that had left', async (t) => {
+  const { sentinel } = await startSentinel(t)
+  const [first, only] = [await new FaultProxy(sentinel.port).start(t), await new FaultProxy(sentinel.port).start(t)]
+  for (const proxy of [first, only]) proxy.swallowing = true
+  const node = await new Node(brokerAt(`redis+sentinel://127.0.0.1:${first.port},127.0.0.1:${sentinel.port}/main`)).start(t)
+  t.match(await node.publish('x', 'm1'), { offset: 1 })
+
+  const lonely = brokerAt(`redis+sentinel://127.0.0.1:${only.port}/main`)
+  await lonely.start({ deliver: () => {}, lost: () => {}, control: () => {}, reachable: () => {} })
+  await until(() => only.connections > 0)
+  await lonely.close()
+  await until(() => only.connections === 0)
+})

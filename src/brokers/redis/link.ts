@@ -135,6 +135,8 @@ export class RedisLink {
       ...sentinels.password !== undefined && { sentinelPassword: sentinels.password },
       ...sentinels.tls && { sentinelTLS: {} },
       enableTLSForSentinelMode: tls,
+      // Without it a sentinel that hangs would be waited for for ever, though others know the master.
+      sentinelCommandTimeout: COMMAND_TIMEOUT_MS,
       failoverDetector: true,
       sentinelRetryStrategy: (times) => Math.min(times * 100, LONGEST_RETRY_MS),
       ...more
