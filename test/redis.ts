@@ -58,12 +58,14 @@ export async function startRedis (t: Test, args: readonly string[] = []): Promis
   return { port, url: `redis://127.0.0.1:${port}`, cli, signal: (name) => child.kill(name), kill, restart: run }
 }
 
-/** Starts a Redis Cluster of three, and returns its address. */
-export async function startRedisCluster (t: Test): Promise<{ servers: RedisServer[], url: string }> {
-  const servers = await Promise.all(Array.from({ length: 3 }, () => startRedis(t, ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000'])))
+/** Starts a Redis Cluster of three, each with so many replicas that know all it does, and returns its address. */
+export async function startRedisCluster (t: Test, replicas = 0): Promise<{ servers: RedisServer[], url: string }> {
+  const options = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000', '--repl-diskless-sync-delay', '0']
+  const servers = await Promise.all(Array.from({ length: 3 * (1 + replicas) }, () => startRedis(t, options)))
   const hosts = servers.map(({ port }) => `127.0.0.1:${port}`)
-  execFileSync('redis-cli', ['--cluster', 'create', ...hosts, '--cluster-yes'], { stdio: 'ignore' })
+  execFileSync('redis-cli', ['--cluster', 'create', ...hosts, '--cluster-replicas', String(replicas), '--cluster-yes'], { stdio: 'ignore' })
   await until(() => servers.every(({ cli }) => cli('cluster', 'info').includes('cluster_state:ok')))
+  await until(() => servers.filter(({ cli }) => cli('info', 'replication').includes('master_link_status:up')).length === 3 * replicas)
   return { servers, url: `redis+cluster://${hosts.join(',')}` }
 }
 

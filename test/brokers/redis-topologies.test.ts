@@ -94,6 +94,29 @@ t.test('a slot that moves away and is back at once: what was published to its ch
   t.same(two.texts('x'), ['late', 'at once'])
 })
 
+t.test('a server of a cluster that dies is replaced by its replica: what was acknowledged is heard, once and in order', async (t) => {
+  const { url, servers } = await startRedisCluster(t, 1)
+  const [one, two] = [await new Node(brokerAt(url)).start(t), await new Node(brokerAt(url)).start(t)]
+  const channels = Array.from({ length: 30 }, (_none, index) => `of a cluster ${index}`)
+  await Promise.all(channels.map((channel) => two.broker.subscribe(channel)))
+  const acknowledged = new Map<string, string[]>(channels.map((channel) => [channel, []]))
+  const publishToAll = async (round: number): Promise<boolean> => {
+    const done = await Promise.all(channels.map((channel) => one.publish(channel, `m${round}`).then(() => acknowledged.get(channel)?.push(`m${round}`), () => {})))
+    return done.every(Boolean)
+  }
+  t.ok(await publishToAll(0))
+  const killedAt = performance.now()
+  await servers.find(({ cli }) => cli('role').startsWith('master'))?.kill()
+  let rounds = 0
+  t.notOk(await publishToAll(++rounds), 'its channels cannot be published to')
+  await until(() => publishToAll(++rounds))
+  t.comment(`published to all again ${Math.round(performance.now() - killedAt)} ms after a server was killed, ${rounds} rounds`)
+  const heard = (channel: string): string[] => two.texts(channel).filter((text) => acknowledged.get(channel)?.includes(text))
+  await until(() => channels.every((channel) => heard(channel).length >= (acknowledged.get(channel)?.length ?? 0)))
+  for (const channel of channels) t.same(heard(channel), acknowledged.get(channel), channel)
+  t.same([one.lost, two.lost], [[], []])
+})
+
 t.test('Sentinel', async (t) => {
   const { url, master, replica } = await startSentinel(t)
   t.test('the broker', async (t) => brokerContract(t, () => brokerAt(url)))
