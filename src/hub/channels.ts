@@ -41,7 +41,7 @@ export class Channels {
       closeIfIdle: (channel) => this.#closeIfIdle(channel),
       join: (connection, name, echo) => this.join(connection, name, echo),
       writeDue: (connection) => parts.fanOut.writeDue(connection),
-      tell: (connection, name, recovered, position) => this.#tell(connection, name, recovered, position)
+      tell: (connection, name, recovered, position) => { if (!this.#tell(connection, name, recovered, position)) this.#endLacking(connection, name) }
     })
   }
 
@@ -137,7 +137,7 @@ export class Channels {
     else if (encoding.encodeEnd && connection.subscriptions.get(channel) === subscription) {
       // Not brought to the end of the channel: it would take what comes now for what comes next.
       this.#drop(subscription)
-      this.#end(connection, channel.name, endCodes.insufficientState, closeCodes.insufficientState)
+      this.#endLacking(connection, channel.name)
     }
   }
 
@@ -166,12 +166,10 @@ export class Channels {
   /** Tells all who are in a channel that publications are lost to them, and where the channel goes on. */
   lost (name: string, position: Position): void {
     const channel = this.#channels.get(name)
-    if (!channel) return
-    channel.losses++
-    for (const subscription of Array.from(channel.subscriptions)) {
+    channel?.lose((subscription) => {
       this.#parts.fanOut.catchUp(channel, subscription)
-      this.#tell(subscription.connection, name, false, position)
-    }
+      return this.#tell(subscription.connection, name, false, position)
+    }, ({ connection }) => this.#endLacking(connection, name))
   }
 
   * #membersHere (): Iterable<[string, ReadonlySet<Subscription>]> {
@@ -180,11 +178,16 @@ export class Channels {
     }
   }
 
-  #tell (connection: Connection, name: string, recovered: boolean, position: Position): void {
+  // Gives false if it has lost something, and its protocol has no word for that.
+  #tell (connection: Connection, name: string, recovered: boolean, position: Position): boolean {
     this.#parts.fanOut.writeDue(connection)
     const bytes = connection.encoding.encodeRecovery?.(name, recovered, position)
     if (bytes) connection.transport.write(bytes)
-    else if (!recovered) this.#end(connection, name, endCodes.insufficientState, closeCodes.insufficientState)
+    return recovered || bytes !== undefined
+  }
+
+  #endLacking (connection: Connection, name: string): void {
+    this.#end(connection, name, endCodes.insufficientState, closeCodes.insufficientState)
   }
 
   // Who is in the channel by its token comes back to it only as a whole. Whom the server has put there it puts there anew.

@@ -8,13 +8,11 @@ import type { Channels } from './channels.ts'
 import { Cluster, type NodeFacts } from './cluster.ts'
 import type { Connection, Grant } from './connection.ts'
 import type { Hooks } from './hooks.ts'
+import { inTurns } from './in-turns.ts'
 import type { Inbox } from './inbox.ts'
 import { serverRefusal } from './permissions.ts'
 import { channelNameRefusal, mustBeJson } from './publication.ts'
 import { RecentDisconnects, type Disconnect, type LateDisconnect } from './recent-disconnects.ts'
-
-// To close one takes 30 us.
-const ACTS_IN_TURN = 100
 
 /** What this node is called, for the other nodes. */
 export interface NodeName { readonly name: string, readonly version: string }
@@ -164,11 +162,11 @@ export abstract class ClusterApi extends AccessApi {
 
   async #disconnect ({ filter, close }: Disconnect, openedBefore = Infinity): Promise<number> {
     if (endsRights(close.code)) this.here().inbox.revoke((connection) => isMeant(connection, filter, openedBefore))
-    return actOnAll(this.#meant(filter, openedBefore), (connection) => this.close(connection, close))
+    return inTurns(this.#meant(filter, openedBefore), (connection) => this.close(connection, close))
   }
 
   #answer<What> (question: string, act: (connection: Connection, what: What) => Promise<void> | void): void {
-    this.cluster.answer(question, ({ filter, what }: Told<What>) => actOnAll(this.#meant(filter), (connection) => act(connection, what)))
+    this.cluster.answer(question, ({ filter, what }: Told<What>) => inTurns(this.#meant(filter), (connection) => act(connection, what)))
   }
 
   #meant (filter: ConnectionFilter, openedBefore?: number): Connection[] {
@@ -197,15 +195,4 @@ function isMeant (connection: Connection, { id, user, session, channel, except }
     (session === undefined || (connection.peer.session ?? connection.id) === session) &&
     (channel === undefined || connection.isIn(channel)) &&
     !except?.includes(connection.id)
-}
-
-// Without holding up the loop. Gives how many there were.
-async function actOnAll (connections: readonly Connection[], act: (connection: Connection) => Promise<void> | void): Promise<number> {
-  const done: (Promise<void> | void)[] = []
-  for (const connection of connections) {
-    done.push(act(connection))
-    if (done.length % ACTS_IN_TURN === 0) await nextTurn()
-  }
-  await Promise.all(done)
-  return connections.length
 }
