@@ -1,7 +1,7 @@
+import { inTurns } from './in-turns.ts'
+
 const STEP_MS = 250
 const REMOVED = -1
-// To close a connection takes 30 us: 15,000 whose tokens end in the same second would hold up the loop for half of one.
-const MOST_IN_TURN = 100
 
 /** What can have a time: one, until that has come or it is removed. */
 export interface Deadline {
@@ -64,14 +64,9 @@ export class Expiry<What extends Deadline> {
       const step = ++this.#done
       const due = this.#steps.get(step) ?? []
       this.#forget(step)
-      this.#call(due, 0)
+      // 15,000 whose tokens end in the same second would hold up the loop for half of one.
+      inTurns(due, (what) => { if (what.place !== REMOVED) this.#callback(what) })
     }
-  }
-
-  #call (due: readonly What[], from: number): void {
-    const to = from + MOST_IN_TURN
-    for (const what of due.slice(from, to)) if (what.place !== REMOVED) this.#callback(what)
-    if (to < due.length) setImmediate(() => this.#call(due, to))
   }
 
   #forget (step: number): void {
