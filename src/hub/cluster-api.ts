@@ -3,12 +3,12 @@ import type { Broker } from '../brokers/broker.ts'
 import { closeCodes, endsRights, type Close } from '../close-codes.ts'
 import { fanfareError } from '../errors.ts'
 import { AccessApi } from './access-api.ts'
+import { actOnAll } from './act-on-all.ts'
 import type { ChannelRules } from './channel-rules.ts'
 import type { Channels } from './channels.ts'
 import { Cluster, type NodeFacts } from './cluster.ts'
 import type { Connection, Grant } from './connection.ts'
 import type { Hooks } from './hooks.ts'
-import { inTurns } from './in-turns.ts'
 import type { Inbox } from './inbox.ts'
 import { serverRefusal } from './permissions.ts'
 import { channelNameRefusal, mustBeJson } from './publication.ts'
@@ -162,11 +162,11 @@ export abstract class ClusterApi extends AccessApi {
 
   async #disconnect ({ filter, close }: Disconnect, openedBefore = Infinity): Promise<number> {
     if (endsRights(close.code)) this.here().inbox.revoke((connection) => isMeant(connection, filter, openedBefore))
-    return inTurns(this.#meant(filter, openedBefore), (connection) => this.close(connection, close))
+    return actOnAll(this.#meant(filter, openedBefore), (connection) => this.close(connection, close))
   }
 
   #answer<What> (question: string, act: (connection: Connection, what: What) => Promise<void> | void): void {
-    this.cluster.answer(question, ({ filter, what }: Told<What>) => inTurns(this.#meant(filter), (connection) => act(connection, what)))
+    this.cluster.answer(question, ({ filter, what }: Told<What>) => actOnAll(this.#meant(filter), (connection) => act(connection, what)))
   }
 
   #meant (filter: ConnectionFilter, openedBefore?: number): Connection[] {

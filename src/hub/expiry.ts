@@ -1,4 +1,4 @@
-import { inTurns } from './in-turns.ts'
+import { actOnAll } from './act-on-all.ts'
 
 const STEP_MS = 250
 const REMOVED = -1
@@ -65,7 +65,7 @@ export class Expiry<What extends Deadline> {
       const due = this.#steps.get(step) ?? []
       this.#forget(step)
       // 15,000 whose tokens end in the same second would hold up the loop for half of one.
-      inTurns(due, (what) => { if (what.place !== REMOVED) this.#callback(what) })
+      actOnAll(due, (what) => { if (what.place !== REMOVED) this.#callback(what) })
     }
   }
 

@@ -4,6 +4,7 @@ import type { AddressInfo } from 'node:net'
 import { exportJWK, generateKeyPair, SignJWT, type JWK } from 'jose'
 import t, { type Test } from 'tap'
 import { refusal, start, until } from '../helper.ts'
+import { greet } from '../protocols/centrifuge/client.ts'
 import { bearer, encoded, handmade, secondsFromNow } from '../tokens.ts'
 
 /** An issuer in the manner of Keycloak: it publishes the keys that it signs with, and changes them. */
@@ -108,6 +109,25 @@ t.test('the endpoint is down, broken or slow: known keys go on working at once',
   hanging?.end('{"keys":[]}')
   t.equal(await waiting, 401)
   t.equal(await statusOf(wsUrl, await issuer.tokenBy('one')), 401, 'an issuer that withdraws all keys is believed')
+})
+
+t.test('a token with a new key, while the issuer cannot be asked for it, was called invalid for good: it may be tried again', async (t) => {
+  const issuer = await Issuer.start(t)
+  await issuer.add('one')
+  const { wsUrl } = await start(t, { tokenJwksUrl: issuer.url })
+  t.equal(await statusOf(wsUrl, await issuer.tokenBy('one')), 101)
+  await issuer.add('two')
+  const token = await issuer.tokenBy('two')
+  issuer.answer = (response) => response.destroy()
+  t.equal(await statusOf(wsUrl, token), 503)
+  const { greeting } = await greet(t, wsUrl, { token })
+  t.match(greeting, { error: { code: 100, temporary: true } })
+  issuer.answer = undefined
+  t.equal(await statusOf(wsUrl, token), 101)
+
+  issuer.answer = (response) => response.destroy()
+  for (let number = 0; number < 5; number++) t.equal(await statusOf(wsUrl, unknown(`kid ${number}`)), 503, 'also when it may not be asked so often')
+  t.ok(issuer.fetches <= 6, `${issuer.fetches} fetches`)
 })
 
 t.test('while there are no keys yet the answer is 503, and tokens are taken as soon as the issuer is there', async (t) => {

@@ -40,7 +40,6 @@ export function routesWith (t: Test, plugin: string): string {
 
 /** Starts the built server with a probe inside, which logs warnings and errors alone unless `settings` say otherwise. */
 export async function startProbed (t: Test, settings: NodeJS.ProcessEnv = {}): Promise<Probed> {
-  // Without what tap puts into its processes, which takes memory too.
   const server = await startProcess(t, { LOG_LEVEL: 'warn', ROUTES_DIR: join(import.meta.dirname, 'routes'), ...settings }, ['--expose-gc', 'dist/src/server.js'])
   const { pid } = server.child
   const status = (key: string): number => Number(new RegExp(`${key}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]) / 1024

@@ -4,7 +4,7 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 const IN_ONE_TURN = 100
 
 /** Does something to each of many without holding up the loop; to the first ones at once. Gives how many there were. */
-export async function inTurns<Item> (items: readonly Item[], act: (item: Item) => Promise<void> | void): Promise<number> {
+export async function actOnAll<Item> (items: readonly Item[], act: (item: Item) => Promise<void> | void): Promise<number> {
   const done: (Promise<void> | void)[] = []
   for (const item of items) {
     done.push(act(item))
