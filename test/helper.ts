@@ -38,10 +38,12 @@ export class Client {
   readonly ws: WebSocket
   readonly heard: { data: Buffer, binary: boolean }[] = []
   readonly #waiting = new Set<() => void>()
+  readonly #closed: Promise<{ code: number, reason: string }>
 
   constructor (url: string, options: ClientOptions = {}) {
     this.ws = new WebSocket(url, options)
     this.ws.on('error', () => {})
+    this.#closed = new Promise((resolve) => this.ws.on('close', (code, reason) => resolve({ code, reason: String(reason) })))
     this.ws.on('message', (data: Buffer, binary) => {
       this.heard.push({ data, binary })
       for (const look of this.#waiting) look()
@@ -52,25 +54,25 @@ export class Client {
     return this.heard.map(({ data }) => String(data))
   }
 
-  /** Resolves as soon as it has heard so many messages, with their texts. */
+  /** Resolves as soon as it has heard so many messages, with their texts; rejects with the close code if it is closed before. */
   async hears (count: number): Promise<string[]> {
     if (this.heard.length < count) {
-      await new Promise<void>((resolve) => {
+      await new Promise<void>((resolve, reject) => {
         const look = (): void => {
           if (this.heard.length < count) return
           this.#waiting.delete(look)
           resolve()
         }
         this.#waiting.add(look)
+        this.#closed.then((close) => reject(Object.assign(new Error(`closed after ${this.heard.length} of ${count}: ${close.code} ${close.reason}`), close)), reject)
       })
     }
     return this.texts
   }
 
-  /** Resolves with close code and reason. */
+  /** Resolves with close code and reason, also after it has closed. */
   async closed (): Promise<{ code: number, reason: string }> {
-    const [code, reason] = await once(this.ws, 'close') as [number, Buffer]
-    return { code, reason: String(reason) }
+    return this.#closed
   }
 }
 
@@ -104,7 +106,7 @@ export async function refusal (url: string, options: ClientOptions = {}, protoco
   })
 }
 
-const LONGEST_WAIT_MS = 300_000
+const LONGEST_WAIT_MS = 120_000
 
 /** Looks again every few milliseconds until a condition holds that nothing announces; throws if that does not come within minutes. */
 export async function until (holds: () => boolean | Promise<boolean>): Promise<void> {

@@ -1,6 +1,7 @@
 import { spawn, type ChildProcess } from 'node:child_process'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
-import { createServer, type AddressInfo } from 'node:net'
+import { createServer } from 'node:net'
 import type { Test } from 'tap'
 import { until } from './helper.ts'
 
@@ -30,14 +31,18 @@ export function bare (command: string, args: readonly string[] = []): [command: 
   return ['/usr/bin/env', ['-u', 'NODE_OPTIONS', command, ...args]]
 }
 
-/** A port that is free now. */
+/** A port that is free now, and that the kernel gives to no client meanwhile: it takes theirs from 32,768 upwards. */
 export async function freePort (): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const { port } = server.address() as AddressInfo
-  server.close()
-  await once(server, 'close')
-  return port
+  for (;;) {
+    // That of the bus of a Redis Cluster is 10,000 higher, and is none that is given out here.
+    const port = randomInt(10_000, 20_000)
+    const server = createServer().listen(port, '127.0.0.1')
+    const isFree = await once(server, 'listening').then(() => true, () => false)
+    if (!isFree) continue
+    server.close()
+    await once(server, 'close')
+    return port
+  }
 }
 
 /** Runs the built server with these settings until it has ended by itself. */

@@ -23,7 +23,7 @@ export interface RedisServer {
 
 /** Starts a Redis on a free port of the loopback address, without persistence unless `args` say otherwise; it ends with the test. */
 export async function startRedis (t: Test, args: readonly string[] = []): Promise<RedisServer> {
-  const port = await portWithBus()
+  const port = await freePort()
   const dir = mkdtempSync(join(tmpdir(), 'fanfare-redis-'))
   // A sentinel writes its state to its file, and cannot be told to save nothing.
   const file = join(dir, 'redis.conf')
@@ -65,8 +65,18 @@ export async function startRedisCluster (t: Test, replicas = 0): Promise<{ serve
   const hosts = servers.map(({ port }) => `127.0.0.1:${port}`)
   execFileSync('redis-cli', ['--cluster', 'create', ...hosts, '--cluster-replicas', String(replicas), '--cluster-yes'], { stdio: 'ignore' })
   await until(() => servers.every(({ cli }) => cli('cluster', 'info').includes('cluster_state:ok')))
-  await until(() => servers.filter(({ cli }) => cli('info', 'replication').includes('master_link_status:up')).length === 3 * replicas)
+  await replicated(servers, 3 * replicas)
   return { servers, url: `redis+cluster://${hosts.join(',')}` }
+}
+
+/** Resolves as soon as so many replicas have all that their masters have done: what only a master has is gone with it. */
+export async function replicated (servers: readonly RedisServer[], replicas: number): Promise<void> {
+  await until(() => {
+    const infos = servers.map(({ cli }) => cli('info', 'replication')).filter((info) => info.includes('role:master'))
+    // A replica whose link is up may yet be sent nothing: its master waits for its first acknowledgement, up to a second.
+    const upToDate = infos.flatMap((info) => [...info.matchAll(/^slave\d+:.*state=online,offset=(\d+)/gm)].filter(([_line, offset]) => info.includes(`master_repl_offset:${offset}\r`)))
+    return upToDate.length === replicas
+  })
 }
 
 /** Starts a master, its replica, and a sentinel that watches them. */
@@ -80,12 +90,4 @@ export async function startSentinel (t: Test): Promise<{ master: RedisServer, re
   await until(() => replica.cli('info', 'replication').includes('master_link_status:up'))
   await until(() => sentinel.cli('sentinel', 'replicas', 'main').includes(String(replica.port)))
   return { master, replica, sentinel, url: `redis+sentinel://127.0.0.1:${sentinel.port}/main` }
-}
-
-// The servers of a cluster talk to each other on a port that is 10,000 higher.
-async function portWithBus (): Promise<number> {
-  for (;;) {
-    const port = await freePort()
-    if (port <= 55_535) return port
-  }
 }

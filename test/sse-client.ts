@@ -72,6 +72,7 @@ export class SseClient extends EventStreamParser {
       this.#changes.emit('change')
     })
     this.ended = new Promise((resolve) => response.on('close', () => resolve(response.complete)))
+    response.on('close', () => this.#changes.emit('change'))
   }
 
   /** Data of all events that have no type of their own. */
@@ -84,9 +85,12 @@ export class SseClient extends EventStreamParser {
     return this.events.filter(({ type }) => type !== 'message' && type !== 'binary').map(({ type, data }) => [type, JSON.parse(data)])
   }
 
-  /** Resolves as soon as a condition holds. */
+  /** Resolves as soon as a condition holds; rejects if the stream ends before. */
   async until (holds: () => boolean): Promise<void> {
-    while (!holds()) await once(this.#changes, 'change')
+    while (!holds()) {
+      if (this.response.closed) throw new Error(`the stream ended before this came true: ${holds}`)
+      await once(this.#changes, 'change')
+    }
   }
 
   /** Resolves as soon as it has heard so many messages, with their data. */

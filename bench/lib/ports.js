@@ -1,17 +1,22 @@
 /** Ports of the loopback address. */
 
-import { connect, createServer } from 'node:net'
+import { randomInt } from 'node:crypto'
 import { once } from 'node:events'
+import { connect, createServer } from 'node:net'
 
 export const HOST = '127.0.0.1'
 
+/** A port that is free now, and that the kernel gives to no client meanwhile: it takes theirs from 32,768 upwards. */
 export async function freePort () {
-  const server = createServer().listen(0, HOST)
-  await once(server, 'listening')
-  const { port } = /** @type {import('node:net').AddressInfo} */ (server.address())
-  server.close()
-  await once(server, 'close')
-  return port
+  for (;;) {
+    const port = randomInt(10_000, 20_000)
+    const server = createServer().listen(port, HOST)
+    const isFree = await once(server, 'listening').then(() => true, () => false)
+    if (!isFree) continue
+    server.close()
+    await once(server, 'close')
+    return port
+  }
 }
 
 /** @param {number} port */

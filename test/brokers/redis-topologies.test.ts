@@ -3,7 +3,7 @@ import { RedisBroker } from '../../src/brokers/redis.ts'
 import type { Position } from '../../src/hub/publication.ts'
 import { FaultProxy } from '../fault-proxy.ts'
 import { until } from '../helper.ts'
-import { startRedis, startRedisCluster, startSentinel } from '../redis.ts'
+import { replicated, startRedis, startRedisCluster, startSentinel } from '../redis.ts'
 import { brokerContract, Node } from './contract.ts'
 
 const quiet = { info: () => {}, warn: () => {} }
@@ -105,6 +105,7 @@ t.test('a server of a cluster that dies is replaced by its replica: what was ack
     return done.every(Boolean)
   }
   t.ok(await publishToAll(0))
+  await replicated(servers, 3)
   const killedAt = performance.now()
   await servers.find(({ cli }) => cli('role').startsWith('master'))?.kill()
   let rounds = 0

@@ -14,7 +14,6 @@ export function addressOf (wsUrl: string): string {
 
 /** A client that says what the test says, and keeps what it is told. */
 export class Speaker extends Client {
-  readonly #closed: Promise<{ code: number, reason: string }>
   readonly #told: Told[] = []
   #read = 0
   #id = 0
@@ -24,15 +23,10 @@ export class Speaker extends Client {
 
   constructor (url: string, options: ClientOptions = {}) {
     super(url, options)
-    this.#closed = super.closed()
     this.ws.on('message', (data: Buffer, binary) => {
       const isPing = binary ? data.length === 1 && data[0] === 0 : String(data) === '{}'
       if (isPing && this.answers) this.ws.send(data, { binary })
     })
-  }
-
-  override async closed (): Promise<{ code: number, reason: string }> {
-    return this.#closed
   }
 
   /** All replies and pushes, in order. */
@@ -69,8 +63,7 @@ export class Speaker extends Client {
     for (let count = this.heard.length; ; count = this.heard.length) {
       const found = look(this)
       if (found !== undefined) return found
-      const close = await Promise.race([this.hears(count + 1).then(() => undefined), this.#closed])
-      if (close) throw Object.assign(new Error(`closed: ${close.code} ${close.reason}`), close)
+      await this.hears(count + 1)
     }
   }
 
