@@ -6,6 +6,9 @@ import { until } from '../helper.ts'
 import { replicated, startRedis, startRedisCluster, startSentinel } from '../redis.ts'
 import { brokerContract, Node } from './contract.ts'
 
+// Most of it is waiting for what Redis notices after seconds.
+t.jobs = 4
+
 const quiet = { info: () => {}, warn: () => {} }
 
 function brokerAt (redisUrl: string, redisShardedPubsub: 'auto' | 'on' | 'off' = 'auto'): RedisBroker {
@@ -40,7 +43,8 @@ t.test('a Redis Cluster of three', async (t) => {
   })
 })
 
-t.test('a node that left a cluster while it looked at the slots went on looking for ever, and its process never ended', async (t) => {
+// Alone: it looks at all timers of the process.
+t.test('a node that left a cluster while it looked at the slots went on looking for ever, and its process never ended', { buffered: false }, async (t) => {
   const { url, servers } = await startRedisCluster(t)
   const { broker } = await new Node(brokerAt(url)).start(t)
   // A frozen server does not answer: it is being asked when the node leaves.
