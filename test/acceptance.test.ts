@@ -2,7 +2,7 @@ import { spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import t, { type Test } from 'tap'
-import { openBrowser, openPage } from './browser.ts'
+import { openBrowser, openPage, state } from './browser.ts'
 import { until } from './helper.ts'
 import { bare, startProcess } from './process.ts'
 
@@ -39,6 +39,7 @@ t.test('a page, the command-line client and a foreign client: each message of ea
   const terminal = clientProcess(t, process.execPath, ['dist/src/cli/main.js', 'connect', wsUrl])
   const python = clientProcess(t, '/usr/bin/python3', ['-c', PYTHON_CLIENT, wsUrl])
   await until(async () => await connections() === 3)
+  await state(page, 'open')
 
   await page.getByRole('textbox', { name: 'Message' }).fill('from the page')
   await page.getByRole('textbox', { name: 'Message' }).press('Enter')

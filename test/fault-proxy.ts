@@ -82,8 +82,10 @@ export class FaultProxy {
         const reply = all.subarray(at, end)
         at = end
         const isMessage = /^[>*]3\r\n\$[78]\r\ns?message\r\n/.test(reply.toString('latin1', 0, 24))
+        // Of the six values that history.lua gives; PING and TIME, which nodes ask for meanwhile, pass.
+        const isHistory = reply.toString('latin1', 0, 4) === '*6\r\n'
         if (isMessage && this.drops(this.#messages++)) this.dropped++
-        else if (this.holds && !isMessage) this.held.push({ reply, to: client })
+        else if (this.holds && isHistory) this.held.push({ reply, to: client })
         else this.#pass(reply, client)
       }
       rest = all.subarray(at)

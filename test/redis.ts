@@ -1,8 +1,9 @@
-import { execFileSync, spawn, type ChildProcess } from 'node:child_process'
+import { execFile, execFileSync, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { promisify } from 'node:util'
 import type { Test } from 'tap'
 import { until } from './helper.ts'
 import { freePort } from './process.ts'
@@ -63,7 +64,8 @@ export async function startRedisCluster (t: Test, replicas = 0): Promise<{ serve
   const options = ['--cluster-enabled', 'yes', '--cluster-node-timeout', '2000', '--repl-diskless-sync-delay', '0']
   const servers = await Promise.all(Array.from({ length: 3 * (1 + replicas) }, () => startRedis(t, options)))
   const hosts = servers.map(({ port }) => `127.0.0.1:${port}`)
-  execFileSync('redis-cli', ['--cluster', 'create', ...hosts, '--cluster-replicas', String(replicas), '--cluster-yes'], { stdio: 'ignore' })
+  // It takes seconds, in which what others do in this process must go on.
+  await promisify(execFile)('redis-cli', ['--cluster', 'create', ...hosts, '--cluster-replicas', String(replicas), '--cluster-yes'])
   await until(() => servers.every(({ cli }) => cli('cluster', 'info').includes('cluster_state:ok')))
   await replicated(servers, 3 * replicas)
   return { servers, url: `redis+cluster://${hosts.join(',')}` }

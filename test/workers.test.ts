@@ -136,8 +136,9 @@ t.test('PORT=0: all workers share the same free port, and the first one tells it
   t.teardown(() => child.kill('SIGKILL'))
   let output = ''
   child.stdout.on('data', (chunk: Buffer) => { output += String(chunk) })
-  await until(() => output.includes('Workers share the port'))
-  const addresses = Array.from(output.matchAll(/Fanfare listens on (http[^"]*)/g), ([, address]) => address)
+  const addressesIn = (): (string | undefined)[] => Array.from(output.matchAll(/Fanfare listens on (http[^"]*)/g), ([, address]) => address)
+  await until(() => output.includes('Workers share the port') && output.includes('The page is at') && addressesIn().length >= 2)
+  const addresses = addressesIn()
   t.equal(addresses.length, 2)
   t.equal(new Set(addresses).size, 1, addresses.join(' '))
   t.equal(output.match(/The page is at/g)?.length, 1)

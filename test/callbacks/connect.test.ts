@@ -8,7 +8,7 @@ const SECRET = 'whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw'
 const TOKEN_SECRET = 'a-secret-of-32-bytes-or-more-please'
 
 async function startWith (t: Test, backEnd: TestBackEnd, options: FanfareOptions = {}): Promise<Running> {
-  return start(t, { callbackUrl: backEnd.url, callbackEvents: ['connect'], hookTimeout: 0.3, ...options })
+  return start(t, { callbackUrl: backEnd.url, callbackEvents: ['connect'], hookTimeout: 2, ...options })
 }
 
 async function token (claims: Record<string, unknown>): Promise<string> {
@@ -98,7 +98,7 @@ t.test('a slow back end refuses after HOOK_TIMEOUT, one that is down at once', a
   const started = performance.now()
   t.match(await refusal(wsUrl), { status: 503, body: /FANFARE_HOOK_TIMEOUT/ })
   const ms = Math.round(performance.now() - started)
-  t.ok(ms >= 290 && ms < 1000, `refused after ${ms} ms`)
+  t.ok(ms >= 1990 && ms < 10_000, `refused after ${ms} ms`)
   const { port } = backEnd
   await backEnd.close()
   t.match(await refusal(wsUrl), { status: 503, body: /FANFARE_CALLBACK_FAILED/ })

@@ -12,7 +12,7 @@ function gate (): { open: () => void, opened: Promise<void> } {
 t.jobs = 3
 
 t.test('a hook that takes longer than HOOK_TIMEOUT refuses, and nobody else waits', async (t) => {
-  const { app, wsUrl } = await start(t, { hookTimeout: 2 })
+  const { app, wsUrl } = await start(t, { hookTimeout: 6 })
   const never = new Promise<void>(() => {})
   app.connections
     .addHook('onConnect', async ({ headers }) => headers['x-slow'] === 'connect' ? never : undefined)
@@ -29,10 +29,10 @@ t.test('a hook that takes longer than HOOK_TIMEOUT refuses, and nobody else wait
   for (const { ws } of others) ws.send('fast')
   await Promise.all(others.map((client) => client.hears(10)))
   t.equal(ended, 0, '10 others have connected and heard each other, and the hooks still think')
-  for (const answer of await Promise.all(slow)) t.match(answer, { status: 503, body: /FANFARE_HOOK_TIMEOUT.*did not answer within 2 seconds/ })
-  t.match(await closed, { code: 1013, reason: 'The application (onPublish) did not answer within 2 seconds' }, 'it may come back')
+  for (const answer of await Promise.all(slow)) t.match(answer, { status: 503, body: /FANFARE_HOOK_TIMEOUT.*did not answer within 6 seconds/ })
+  t.match(await closed, { code: 1013, reason: 'The application (onPublish) did not answer within 6 seconds' }, 'it may come back')
   const took = performance.now() - started
-  t.ok(took > 1950 && took < 10_000, `refused after ${Math.round(took)} ms`)
+  t.ok(took > 5950 && took < 30_000, `refused after ${Math.round(took)} ms`)
 })
 
 t.test('the order of messages is kept while hooks take their time, each another', async (t) => {

@@ -107,7 +107,7 @@ t.test('what somebody had sent before leaving was published for hours, whoever w
 })
 
 t.test('what waited behind a hook was lost when the node stopped: it is handled before', async (t) => {
-  const { app, wsUrl } = await start(t)
+  const { app, wsUrl } = await start(t, { drainTimeout: 20 })
   const begun: string[] = []
   const done: string[] = []
   app.connections.addHook('onPublish', async ({ data }) => {

@@ -1,5 +1,6 @@
 import type { Test } from 'tap'
 import { formatPosition, type Position } from '../../src/hub/publication.ts'
+import { until } from '../helper.ts'
 import { startProcess, type ServerProcess } from '../process.ts'
 import { startRedis, type RedisServer } from '../redis.ts'
 import { apiOf, KEY } from '../routes/api-client.ts'
@@ -61,7 +62,9 @@ export function membersOn ({ output }: ServerProcess, channel: string): string[]
 
 /** Ids of those who are in a channel, as a node says. */
 export async function presentBy (url: string, channel: string): Promise<string[]> {
-  const { presence } = await apiOf(url)('presence', { channel })
+  let presence: object | undefined
+  // An error while Redis is late says nothing of who is there.
+  await until(async () => (presence = (await apiOf(url)('presence', { channel })).presence as object | undefined) !== undefined)
   return Object.keys(presence as object).sort()
 }
 

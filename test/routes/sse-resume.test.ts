@@ -135,6 +135,7 @@ t.test('what is published past the history has no id', async (t) => {
 
 t.test('a new stream of a busy channel without a history has lost nothing: it was told so', async (t) => {
   const { app, url } = await start(t, { historySize: 0, redisUrl: (await startRedis(t)).url })
+  await until(() => app.connections.trouble === undefined)
   const load = { goesOn: true }
   const published = (async () => {
     for (let number = 0; load.goesOn; number++) await Promise.all([app.connections.publish('a', String(number)), new Promise(setImmediate)])

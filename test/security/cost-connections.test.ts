@@ -98,14 +98,24 @@ t.test('1,000 TCP resets during an async onConnect hook, of WebSockets and event
       })
     })))
   }
+  const { resources: { Timeout: fresh = 0 } } = await server.probe(true)
   await attack(20)
-  await until(async () => (await server.probe()).connections === 0)
+  // Hooks that still look at somebody have timers, and are no connections.
+  await until(async () => {
+    const { connections, resources } = await server.probe(true)
+    return connections === 0 && (resources.Timeout ?? 0) <= fresh
+  })
   const baseline = countsOf(await server.probe(true))
-  await attack(1000)
+  let asked: number
+  let attacks = 0
+  // A server that gets no turn of the processor meanwhile reads nothing of those who are gone by then.
+  do {
+    await attack(1000)
+    asked = (await (await fetch(`${url}/asked`, { headers: { connection: 'close' } })).json() as { asked: number }).asked
+    attacks++
+  } while (asked - 20 <= 500)
   const after = countsOf(await backTo(baseline, server))
-  const { asked } = await (await fetch(`${url}/asked`)).json() as { asked: number }
-  t.comment(`1,000 resets, ${asked - 20} of them after the hook was asked: ${JSON.stringify(after)}`)
-  t.ok(asked > 500, 'they were cut while the hook was asked')
+  t.comment(`${attacks} x 1,000 resets, ${asked - 20} of them after the hook was asked: ${JSON.stringify(after)}`)
   t.same(after, baseline)
   t.same([child.exitCode, errors()], [null, []])
 })

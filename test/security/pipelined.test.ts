@@ -4,6 +4,7 @@ import t from 'tap'
 import fanfare from '../../src/app.ts'
 import { connect, connectMany, start, until } from '../helper.ts'
 import { startProcess } from '../process.ts'
+import { openRaw } from '../raw-websocket.ts'
 import { SECRET } from '../tokens.ts'
 import { dial, hungUp, rawAnswer, UPGRADE } from './raw.ts'
 
@@ -80,7 +81,10 @@ t.test('who asks for a WebSocket while the node stops is answered; nobody listen
   const { url, wsUrl, child, exit } = await startProcess(t, { DRAIN_TIMEOUT: '5' })
   // More than are closed at once.
   await connectMany(t, wsUrl, 150)
+  // It answers no close: the node waits for it.
+  const holding = await openRaw(t, Number(new URL(url).port))
   const early = dial(url)
+  const closed = once(early, 'close')
   await once(early, 'connect')
   child.kill('SIGTERM')
   await until(async () => (await fetch(`${url}/health/ready`).then(({ status }) => status, () => 503)) === 503)
@@ -90,8 +94,9 @@ t.test('who asks for a WebSocket while the node stops is answered; nobody listen
   let answer = ''
   early.on('data', (data) => { answer += String(data) })
   early.write(`GET /ws HTTP/1.1\r\nHost: a\r\n${UPGRADE}\r\n`)
-  await once(early, 'close')
+  await closed
   t.match(answer, /^HTTP\/1.1 503 /)
+  holding.socket.destroy()
   t.equal(await exit, 0)
 })
 

@@ -101,9 +101,9 @@ t.test('who was disconnected went on publishing what waited for its rate', async
 t.test('USER_MESSAGE_RATE does not begin anew for who comes back at once while another connection stays', async (t) => {
   const { wsUrl } = await startSecure(t, { userMessageRate: 30 })
   const [staying, listener] = await Promise.all([connect(t, wsUrl, await as('ada')), connect(t, wsUrl, await as('eve'))])
+  const started = performance.now()
   for (let number = 0; number < 30; number++) staying.ws.send('x')
   await listener.hears(30)
-  const started = performance.now()
   const fresh = await connect(t, wsUrl, await as('ada'))
   for (let number = 0; number < 15; number++) fresh.ws.send('x')
   await listener.hears(45)

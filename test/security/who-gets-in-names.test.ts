@@ -62,6 +62,7 @@ t.test('prototype pollution: 0 objects changed, by query, headers, API, tokens a
 t.test('a channel name meant to reach another Redis key: 0 keys of others read or changed', async (t) => {
   const redis = await startRedis(t)
   const { app, wsUrl } = await start(t, { redisUrl: redis.url, tokenHmacSecret: SECRET })
+  await until(() => app.connections.trouble === undefined)
   const victim = await connect(t, `${wsUrl}?channel=victim`, await as('ada'))
   await app.connections.publish('victim', 'secret', { idempotencyKey: 'k' })
   await victim.hears(1)

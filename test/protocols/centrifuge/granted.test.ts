@@ -22,7 +22,7 @@ t.test('/api/subscribe gives info, data and an end to what it lets somebody hear
   const { app, url, wsUrl } = await startSecure(t, { apiKey: KEY })
   const api = apiOf(url)
   const client = await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada' }) })
-  await api('subscribe', { user: 'ada', channel: 'a', info: { seat: 7 }, data: { hello: 1 }, expire_at: secondsFromNow(2) })
+  await api('subscribe', { user: 'ada', channel: 'a', info: { seat: 7 }, data: { hello: 1 }, expire_at: secondsFromNow(4) })
   t.match(await client.isTold('subscribe'), { channel: 'a', subscribe: { positioned: true, data: { hello: 1 } } })
   t.match(await app.connections.presence('a'), [{ user: 'ada', channelInfo: { seat: 7 } }])
   await api('subscribe', { user: 'ada', channel: 'b' })
@@ -47,7 +47,7 @@ t.test('what the server gives is no token: rules that want one refuse, and what 
 
 t.test('a right that ends was for ever once its channel had been left and subscribed to again', async (t) => {
   const { app, wsUrl } = await startSecure(t)
-  app.connections.addHook('onConnect', () => ({ grants: new Map([['$room', { expiresAt: Date.now() + 2000 }]]) }))
+  app.connections.addHook('onConnect', () => ({ grants: new Map([['$room', { expiresAt: Date.now() + 3000 }]]) }))
   const client = await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada' }) })
   await client.ask({ unsubscribe: { channel: '$room' } })
   t.match(await client.ask({ subscribe: { channel: '$room' } }), { subscribe: {} })
@@ -115,7 +115,7 @@ t.test('onSubscribe gives info, data and an end to what it lets somebody hear; i
   const { app, wsUrl } = await startSecure(t)
   let asked = 0
   app.connections
-    .addHook('onSubscribe', ({ channel }) => { if (channel !== 'plain') return { info: { seat: 7 }, data: { hello: 1 }, ...asked++ === 0 && { expiresAt: Date.now() + 1000 } } })
+    .addHook('onSubscribe', ({ channel }) => { if (channel !== 'plain') return { info: { seat: 7 }, data: { hello: 1 }, ...asked++ === 0 && { expiresAt: Date.now() + 3000 } } })
     .addHook('onSubscribe', ({ channel }) => channel === 'plain' ? undefined : { info: { seat: 8 } })
   const client = await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada' }) })
   const { subscribe } = await client.ask({ subscribe: { channel: 'room' } })
@@ -159,7 +159,7 @@ t.test('what a token would override of a channel it does not: nobody is hidden, 
 t.test('what a hook has limited goes on for no token, and what a token gives is left when that ends', async (t) => {
   const { app, wsUrl } = await startSecure(t)
   let asked = 0
-  app.connections.addHook('onSubscribe', () => asked++ === 0 ? { info: { seat: 7 }, data: { hello: 1 }, expiresAt: Date.now() + 2000 } : undefined)
+  app.connections.addHook('onSubscribe', () => asked++ === 0 ? { info: { seat: 7 }, data: { hello: 1 }, expiresAt: Date.now() + 4000 } : undefined)
   const client = await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada', channels: ['$elsewhere'] }) })
   t.match(client.greeting.connect.subs, { $elsewhere: { data: { hello: 1 } } })
   t.match(await app.connections.presence('$elsewhere'), [{ channelInfo: { seat: 7 } }])
@@ -178,14 +178,14 @@ t.test('what a hook has limited goes on for no token, and what a token gives is 
 })
 
 t.test('what onRefresh says of a user reaches those who look who is there; a number in `code` is a close code for every hook', async (t) => {
-  const { app, wsUrl } = await startSecure(t, { hookTimeout: 1 })
+  const { app, wsUrl } = await startSecure(t, { hookTimeout: 3 })
   app.connections
     .addHook('onRefresh', ({ caller }) => {
       if (caller.user === 'bob') throw Object.assign(new Error('banned'), { code: 4001 })
       return { expiresAt: Date.now() + 60_000, info: { fresh: true } }
     })
     .rpc('fail', () => { throw Object.assign(new Error('no more'), { code: 4002 }) })
-  const exp = secondsFromNow(2)
+  const exp = secondsFromNow(5)
   const ada = await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada', exp, channels: ['a'] }) })
   const bob = await greet(t, wsUrl, { token: await tokenOf({ sub: 'bob', exp }) })
   t.match(await bob.closed(), { code: 4001, reason: 'banned' })

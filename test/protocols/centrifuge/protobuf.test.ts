@@ -82,7 +82,7 @@ t.test('recovery, channels of the token, and new tokens by themselves', async (t
   let tokens = 0
   const getToken = async (): Promise<string> => {
     tokens++
-    return tokenOf({ sub: 'ada', channels: ['news'], exp: secondsFromNow(2) })
+    return tokenOf({ sub: 'ada', channels: ['news'], exp: secondsFromNow(5) })
   }
   const client = official(t, wsUrl, { getToken })
   const [heard, contexts]: [unknown[], Told[]] = [[], []]

@@ -58,6 +58,7 @@ t.test('who may not read a history cannot come back to it', async (t) => {
 for (const [broker, historySize] of [['memory', 1], ['memory', 100], ['Redis', 100]] as const) {
   t.test(`joining and leaving while publishing goes on, with ${broker} and a history of ${historySize}: nothing missed, nothing twice`, async (t) => {
     const { app, wsUrl } = await start(t, { historySize, ...broker === 'Redis' && { redisUrl: (await startRedis(t)).url } })
+    await until(() => app.connections.trouble === undefined)
     const clients = await Promise.all(Array.from({ length: 10 }, () => greet(t, wsUrl)))
     const load = { goesOn: true }
     const published = (async () => {

@@ -8,16 +8,17 @@ const ADA = { sub: 'ada' }
 
 t.test('who brings no new token is closed with 3005 when the old one ends', async (t) => {
   const { wsUrl } = await startSecure(t)
-  const end = secondsFromNow(2)
+  const end = secondsFromNow(4)
   const client = await greet(t, wsUrl, { token: await tokenOf({ ...ADA, exp: end }) })
-  t.match(client.greeting, { connect: { expires: true, ttl: 1 } })
+  t.match(client.greeting, { connect: { expires: true, ttl: Number } })
+  t.ok(client.greeting.connect.ttl <= 3)
   t.match(await client.closed(), { code: 3005 })
-  t.ok(Date.now() >= end * 1000 && Date.now() < (end + 1) * 1000, `${Date.now() - end * 1000} ms after its end`)
+  t.ok(Date.now() >= end * 1000 && Date.now() < (end + 4) * 1000, `${Date.now() - end * 1000} ms after its end`)
 })
 
 t.test('who refreshes in time goes on', async (t) => {
   const { wsUrl } = await startSecure(t)
-  const end = secondsFromNow(2)
+  const end = secondsFromNow(4)
   const client = await greet(t, wsUrl, { token: await tokenOf({ ...ADA, exp: end }) })
   t.match(await client.ask({ refresh: { token: await tokenOf(ADA) } }), { refresh: { client: client.greeting.connect.client, version: /^fanfare/, expires: true, ttl: Number } })
   await until(() => Date.now() > (end + 1) * 1000)
@@ -28,14 +29,14 @@ t.test('who refreshes in time goes on', async (t) => {
 t.test('the official client refreshes by itself, and is never cut', async (t) => {
   const { app, wsUrl } = await startSecure(t)
   let tokens = 0
-  const getToken = async (): Promise<string> => tokenOf({ ...ADA, exp: secondsFromNow(++tokens < 4 ? 2 : 60) })
+  const getToken = async (): Promise<string> => tokenOf({ ...ADA, exp: secondsFromNow(++tokens < 3 ? 5 : 60) })
   const client = official(t, wsUrl, { getToken })
   const subscription = client.newSubscription('a')
   let cuts = 0
   client.on('connecting', ({ code }) => { if (code !== 0) cuts++ })
   subscription.subscribe()
   client.connect()
-  await until(() => tokens === 4)
+  await until(() => tokens === 3)
   await app.connections.publish('a', 'still there')
   t.match(await next(subscription, 'publication'), { data: 'still there' })
   t.equal(cuts, 0)
@@ -61,7 +62,7 @@ t.test('a bad refresh ends the connection', async (t) => {
 t.test('where hooks let connections go on, clients are not asked to', async (t) => {
   const { app, wsUrl } = await startSecure(t)
   app.connections.addHook('onRefresh', ({ expiresAt }) => ({ expiresAt: expiresAt + 60_000 }))
-  const end = secondsFromNow(2)
+  const end = secondsFromNow(4)
   const client = await greet(t, wsUrl, { token: await tokenOf({ ...ADA, exp: end }) })
   t.equal(client.greeting.connect.expires, undefined)
   await until(() => Date.now() > (end + 1) * 1000)
@@ -101,8 +102,8 @@ t.test('when a subscription token ends, that subscription ends, and no other', a
   const { app, wsUrl } = await startSecure(t)
   const client = await greet(t, wsUrl, { token: await tokenOf(ADA) })
   await client.ask({ subscribe: { channel: 'b' } })
-  const token = await tokenOf({ ...ADA, channel: '$a', exp: secondsFromNow(2) })
-  t.match(await client.ask({ subscribe: { channel: '$a', token } }), { subscribe: { expires: true, ttl: 1 } })
+  const token = await tokenOf({ ...ADA, channel: '$a', exp: secondsFromNow(4) })
+  t.match(await client.ask({ subscribe: { channel: '$a', token } }), { subscribe: { expires: true, ttl: Number } })
   t.strictSame(await client.isTold('unsubscribe'), { channel: '$a', unsubscribe: { code: 2501, reason: 'subscription expired' } })
   await app.connections.publish('$a', 'too late')
   await app.connections.publish('b', 'goes on')
@@ -113,7 +114,7 @@ t.test('when a subscription token ends, that subscription ends, and no other', a
 t.test('sub_refresh lets a subscription go on', async (t) => {
   const { app, wsUrl } = await startSecure(t)
   const client = await greet(t, wsUrl, { token: await tokenOf(ADA) })
-  const end = secondsFromNow(2)
+  const end = secondsFromNow(4)
   await client.ask({ subscribe: { channel: '$a', token: await tokenOf({ ...ADA, channel: '$a', exp: end }) } })
   t.match(await client.ask({ sub_refresh: { channel: '$a', token: await tokenOf({ ...ADA, channel: '$a' }) } }), { sub_refresh: { expires: true, ttl: Number } })
   t.match(await client.ask({ sub_refresh: { channel: 'b', token: 'x' } }), { error: { code: 103 } })
@@ -130,7 +131,7 @@ t.test('the official client gets subscription tokens by itself, and is told when
   let tokens = 0
   const getToken = async ({ channel }: { channel: string }): Promise<string> => {
     if (++tokens === 4) throw new UnauthorizedError('no more')
-    return tokenOf({ ...ADA, channel, exp: secondsFromNow(2) })
+    return tokenOf({ ...ADA, channel, exp: secondsFromNow(5) })
   }
   const subscription = client.newSubscription('$a', { getToken })
   const ended = next<Told>(subscription, 'unsubscribed')

@@ -15,6 +15,7 @@ t.test('whom the server API put into a channel hears on when publications are lo
   await app.connections.addTo('news', { channel: 'own' })
   await app.connections.publish('news', 'before')
   const { subscribe: { epoch } } = await client.isTold('subscribe')
+  await client.isTold('pub')
   await redis.kill()
   await redis.restart()
   const again = await client.finds(({ pushes }) => pushes.find((push) => push.channel === 'news' && push.subscribe && push.subscribe.epoch !== epoch))
