@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { connect, connectMany, start, until, type Running } from './helper.ts'
+import { connect, connectMany, start, startReady, until, type Running } from './helper.ts'
 import { FaultProxy } from './fault-proxy.ts'
 import { startRedis } from './redis.ts'
 import { as, startSecure } from './tokens.ts'
@@ -57,8 +57,7 @@ t.test('nodes know each other, and who has gone', async (t) => {
 
 t.test('without Redis other nodes cannot be asked, and that is said', async (t) => {
   const redis = await startRedis(t)
-  const { app, wsUrl } = await start(t, { redisUrl: redis.url })
-  await until(() => app.connections.trouble === undefined)
+  const { app, wsUrl } = await startReady(t, { redisUrl: redis.url })
   const client = await connect(t, wsUrl)
   const closed = client.closed()
   await redis.kill()

@@ -46,16 +46,10 @@ t.test('the lines of the Dockerfile make a server that runs without development 
   await t.rejects(check(new URL(url).port), 'the health check fails when nobody answers')
 })
 
-/** A fresh clone of what is committed, with the packages that `npm ci` has installed here. */
-async function freshClone (t: Test): Promise<string> {
+t.test('on a fresh clone `npm ci && npm start` serves the page and the WebSocket', { timeout: 300_000 }, async (t) => {
   const clone = folder(t)
   await run('.', 'git', 'clone', '--quiet', '.', clone)
-  symlinkSync(join(process.cwd(), 'node_modules'), join(clone, 'node_modules'))
-  return clone
-}
-
-t.test('on a fresh clone `npm start` serves the page and the WebSocket once `npm ci` has run', { timeout: 300_000 }, async (t) => {
-  const clone = await freshClone(t)
+  await run(clone, 'npm', 'ci')
   // A plugin of an earlier version, that was built there: it was loaded.
   mkdirSync(join(clone, 'dist/plugins'), { recursive: true })
   writeFileSync(join(clone, 'dist/plugins/gone.js'), "throw new Error('of an earlier version')")
@@ -83,7 +77,9 @@ await app.close()
 `
 
 t.test('what `npm pack` makes on a fresh clone is whole, and brings the types of all that it adds to an app', { timeout: 300_000 }, async (t) => {
-  const clone = await freshClone(t)
+  const clone = folder(t)
+  await run('.', 'git', 'clone', '--quiet', '.', clone)
+  symlinkSync(join(process.cwd(), 'node_modules'), join(clone, 'node_modules'))
   const consumer = join(clone, 'consumer')
   const installed = join(consumer, 'node_modules', 'fanfare')
   mkdirSync(installed, { recursive: true })

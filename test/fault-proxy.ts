@@ -13,7 +13,7 @@ export class FaultProxy {
   /** Which of the messages of Redis's Pub/Sub are lost on the way; none by default. */
   drops: ((number: number) => boolean) | undefined
   dropped = 0
-  /** Whether answers of Redis wait for `release`; messages of its Pub/Sub do not. Needs `drops`. */
+  /** Whether what Redis answers to who reads a history waits for `release`; nothing else does. Needs `drops`. */
   holds = false
   readonly held: { readonly reply: Buffer, readonly to: Socket }[] = []
   readonly #server: Server
@@ -82,7 +82,7 @@ export class FaultProxy {
         const reply = all.subarray(at, end)
         at = end
         const isMessage = /^[>*]3\r\n\$[78]\r\ns?message\r\n/.test(reply.toString('latin1', 0, 24))
-        // Of the six values that history.lua gives; PING and TIME, which nodes ask for meanwhile, pass.
+        // The six values of history.lua. What nodes ask for by themselves, PING and TIME, comes at any time.
         const isHistory = reply.toString('latin1', 0, 4) === '*6\r\n'
         if (isMessage && this.drops(this.#messages++)) this.dropped++
         else if (this.holds && isHistory) this.held.push({ reply, to: client })

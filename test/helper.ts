@@ -26,6 +26,13 @@ export async function start (t: Test, options: FanfareOptions = {}, server: Fast
   return listen(await build(t, options, server))
 }
 
+/** The same, and waits until it can publish: Redis may be there only later. */
+export async function startReady (t: Test, options: FanfareOptions = {}): Promise<Running> {
+  const running = await start(t, options)
+  await until(() => running.app.connections.trouble === undefined)
+  return running
+}
+
 /** Makes a built app listen. */
 export async function listen (app: FastifyInstance): Promise<Running> {
   await app.listen({ host: '127.0.0.1', port: 0 })
@@ -64,7 +71,7 @@ export class Client {
           resolve()
         }
         this.#waiting.add(look)
-        this.#closed.then((close) => reject(Object.assign(new Error(`closed after ${this.heard.length} of ${count}: ${close.code} ${close.reason}`), close)), reject)
+        this.#closed.then((close) => reject(Object.assign(new Error(`closed after ${this.heard.length} of ${count}: ${close.code} ${close.reason}`), close)))
       })
     }
     return this.texts

@@ -89,7 +89,7 @@ export async function startSentinel (t: Test): Promise<{ master: RedisServer, re
   sentinel.cli('sentinel', 'monitor', 'main', '127.0.0.1', String(master.port), '1')
   sentinel.cli('sentinel', 'set', 'main', 'down-after-milliseconds', '1000')
   sentinel.cli('sentinel', 'set', 'main', 'failover-timeout', '5000')
-  await until(() => replica.cli('info', 'replication').includes('master_link_status:up'))
+  await replicated([master, replica], 1)
   await until(() => sentinel.cli('sentinel', 'replicas', 'main').includes(String(replica.port)))
   return { master, replica, sentinel, url: `redis+sentinel://127.0.0.1:${sentinel.port}/main` }
 }

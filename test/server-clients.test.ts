@@ -61,7 +61,7 @@ t.test('SIGTERM with 100 live clients and a stopped one: 100 get 1012, readiness
   t.ok(performance.now() - from < 100, `readiness says 503 after ${(performance.now() - from).toFixed(0)} ms`)
   t.equal((await refusal(wsUrl).catch(() => ({ status: 503 }))).status, 503, 'no new connections')
   t.same(await closes, Array(100).fill({ code: 1012, reason: 'server restarting' }))
-  t.ok(performance.now() - from < 2000, 'without waiting for the stopped one')
+  t.ok(performance.now() - from < 1000, 'few clients are closed at once')
   t.equal(await exit, 0)
   const seconds = (performance.now() - from) / 1000
   t.ok(seconds < 4, `exit after ${seconds.toFixed(1)} s of 4.0 s`)
@@ -136,7 +136,7 @@ t.test('who has left behind requests, or a stream, does not hold up the stop: it
   child.kill('SIGTERM')
   t.equal(await exit, 0)
   const seconds = (performance.now() - from) / 1000
-  t.ok(seconds < 6, `exit after ${seconds.toFixed(1)} s, and DRAIN_TIMEOUT is 10`)
+  t.ok(seconds < 2, `exit after ${seconds.toFixed(1)} s of 2.0 s`)
 })
 
 t.test('a second signal ends the process at once', async (t) => {
@@ -150,5 +150,5 @@ t.test('a second signal ends the process at once', async (t) => {
   const from = performance.now()
   child.kill('SIGTERM')
   t.not(await exit, 0)
-  t.ok(performance.now() - from < 10_000, 'long before DRAIN_TIMEOUT')
+  t.ok(performance.now() - from < 1000)
 })

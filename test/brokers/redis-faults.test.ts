@@ -48,11 +48,8 @@ t.test('Redis stopped: a publication that failed is not published later', async 
   await node.publish('x', 'before')
   redis.signal('SIGSTOP')
   const stopped = performance.now()
-  // As late as timers are on a busy machine.
-  const late = new Promise((resolve) => setTimeout(resolve, 950)).then(() => since(stopped))
   const attempts = await Promise.all(numbers(50).map((text) => attempt(node, text)))
-  const most = Math.max(1000, await late)
-  t.ok(attempts.every(({ ms, code }) => code === 'FANFARE_UNAVAILABLE' && ms <= most), `50 failed within ${Math.max(...attempts.map(({ ms }) => ms))} ms`)
+  t.ok(attempts.every(({ ms, code }) => code === 'FANFARE_UNAVAILABLE' && ms <= 1000), `50 failed within ${Math.max(...attempts.map(({ ms }) => ms))} ms`)
   await until(() => node.broker.trouble !== undefined)
   t.ok(since(stopped) <= 10_000, `noticed after ${since(stopped)} ms`)
   redis.signal('SIGCONT')

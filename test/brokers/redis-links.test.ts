@@ -122,7 +122,7 @@ t.test('a history is never ahead of what the node delivers: not either where wha
 t.test('a slow Redis costs time and no more', async (t) => {
   const { proxy, node, other } = await setUp(t)
   await other.broker.subscribe('x')
-  proxy.delayMs = 100
+  proxy.delayMs = 200
   const positions = await Promise.all(numbers(100).map((text) => node.publish('x', text)))
   t.same(positions.map(({ offset }) => offset), Array.from({ length: 100 }, (_none, index) => index + 1))
   await until(() => node.texts('x').length === 100 && other.texts('x').length === 100)

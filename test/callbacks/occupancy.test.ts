@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { connect, start, until, type Client, type Running } from '../helper.ts'
+import { connect, start, startReady, until, type Client, type Running } from '../helper.ts'
 import { startRedis, type RedisServer } from '../redis.ts'
 import { startBackEnd, type TestBackEnd } from './test-back-end.ts'
 
@@ -9,8 +9,7 @@ async function twoNodes (t: Test, redisArgs: readonly string[] = []): Promise<Tw
   const redis = await startRedis(t, redisArgs)
   const backEnd = await startBackEnd(t, { events: () => '' })
   const options = { redisUrl: redis.url, callbackUrl: backEnd.url, callbackEvents: ['channel' as const] }
-  const one = await start(t, options)
-  await until(() => one.app.connections.trouble === undefined)
+  const one = await startReady(t, options)
   const two = await start(t, options)
   await until(() => [one, two].every(({ app }) => app.connections.nodes().length === 2))
   return { one, two, backEnd, redis }

@@ -1,11 +1,10 @@
 import t from 'tap'
-import { connect, connectMany, start, until } from '../helper.ts'
+import { connect, connectMany, startReady } from '../helper.ts'
 import { startRedis } from '../redis.ts'
 
 t.test('publications are lost to many at once: all are closed in turns, and hear nothing more; 15,000 held up the loop for 0.8 s', async (t) => {
   const redis = await startRedis(t)
-  const { app, wsUrl } = await start(t, { redisUrl: redis.url })
-  await until(() => app.connections.trouble === undefined)
+  const { app, wsUrl } = await startReady(t, { redisUrl: redis.url })
   // For the first one the node subscribes, which has its time.
   const clients = [await connect(t, wsUrl), ...await connectMany(t, wsUrl, 999)]
   await app.connections.publish('broadcast', 'before')

@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
 import { FaultProxy } from '../fault-proxy.ts'
-import { connectMany, start, until } from '../helper.ts'
+import { connectMany, startReady, until } from '../helper.ts'
 import type { ServerProcess } from '../process.ts'
 import { startRedis } from '../redis.ts'
 import { below, membersOn, presentBy, shuffled, startTwoNodes, wsUrlsOf } from './nodes.ts'
@@ -74,8 +74,7 @@ t.test('presence with 2 nodes: after 3,000 random joins and leaves the set is ex
 t.test('who leaves a large channel while its members are named again is not named', { timeout: 200_000 }, async (t) => {
   const redis = await startRedis(t)
   const proxy = await new FaultProxy(redis.port).start(t)
-  const { app, wsUrl } = await start(t, { redisUrl: `redis://127.0.0.1:${proxy.port}`, presenceTtl: PRESENCE_TTL })
-  await until(() => app.connections.trouble === undefined)
+  const { app, wsUrl } = await startReady(t, { redisUrl: `redis://127.0.0.1:${proxy.port}`, presenceTtl: PRESENCE_TTL })
   const clients = await connectMany(t, `${wsUrl}?channel=x`, 700)
   const present = async (): Promise<number> => (await app.connections.presence('x')).length
   await until(async () => await present() === 700)

@@ -157,7 +157,7 @@ t.test('while one request publishes very much, others are answered', async (t) =
   t.equal(status, 200)
   t.equal(text.match(/"offset"/g)?.length, 65_536)
   t.comment(`65,536 publications in one request: ${waits.length} other requests were answered meanwhile, the slowest in ${Math.round(Math.max(...waits))} ms`)
-  t.ok(waits.length >= 5)
+  t.ok(waits.length >= 20)
 })
 
 t.test('the key is in no line of the log, at any level, whatever is sent', async (t) => {

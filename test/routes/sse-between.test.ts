@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs'
 import t from 'tap'
 import { openBrowser, openPage } from '../browser.ts'
-import { build, listen, start, until } from '../helper.ts'
+import { build, listen, start, startReady, until } from '../helper.ts'
 import { startNginx } from '../nginx.ts'
 import { freePort } from '../process.ts'
 import { startRedis } from '../redis.ts'
@@ -21,8 +21,8 @@ t.test('through nginx with its default settings: events come at once, and Last-E
     await client.hears(number)
     delays.push(performance.now() - published)
   }
-  // What nginx holds back would come with the next comment, after 25 s.
-  t.ok(open < 10_000 && Math.min(...delays) < 100, `open after ${open.toFixed(1)} ms, events ${Math.min(...delays).toFixed(1)} to ${Math.max(...delays).toFixed(1)} ms after publishing`)
+  const first = delays[0] as number
+  t.ok(open < 100 && first < 100, `open after ${open.toFixed(1)} ms, first event ${first.toFixed(1)} ms after publishing, the slowest of 20 ${Math.max(...delays).toFixed(1)} ms`)
   client.close()
   await until(() => app.connections.count === 0)
   for (let number = 21; number <= 25; number++) await app.connections.publish('broadcast', String(number))
@@ -95,9 +95,8 @@ t.test('docs/sse.md: the example comes back from a refusal too, and stays away w
 
 t.test('a stream resumes on any node, and says when Redis has lost what it missed', async (t) => {
   const redis = await startRedis(t)
-  const [one, two] = await Promise.all([1, 2].map(() => start(t, { redisUrl: redis.url })))
+  const [one, two] = await Promise.all([1, 2].map(() => startReady(t, { redisUrl: redis.url })))
   if (!one || !two) return
-  await until(() => [one, two].every(({ app }) => app.connections.trouble === undefined))
   const query = '/sse?channel=a&channel=b'
   const first = await listenTo(t, `${one.url}${query}`)
   await two.app.connections.publish('a', 'a1')
@@ -120,8 +119,7 @@ t.test('a stream resumes on any node, and says when Redis has lost what it misse
 
 t.test('a running stream hears that publications are lost to it', async (t) => {
   const redis = await startRedis(t)
-  const { app, url } = await start(t, { redisUrl: redis.url, historySize: 5 })
-  await until(() => app.connections.trouble === undefined)
+  const { app, url } = await startReady(t, { redisUrl: redis.url, historySize: 5 })
   const [one, two] = await Promise.all(['a', 'a&channel=b'].map((channels) => listenTo(t, `${url}/sse?channel=${channels}`)))
   if (!one || !two) return
   await app.connections.publish('a', '1')

@@ -30,7 +30,7 @@ t.test('1,000 publications a second while clients are cut and come back all the 
   async function follow (channels: readonly string[]): Promise<void> {
     const last = new Map<string, number>()
     let options: SseOptions = {}
-    for (; performance.now() < end || cuts <= 50; cuts++) {
+    for (; performance.now() < end; cuts++) {
       const client = await listenTo(t, `${url}/sse?${channels.map((channel) => `channel=${channel}`).join('&')}`, options)
       const enough = Math.random() < 0.2 ? 0 : Math.ceil(Math.random() * 150)
       await client.until(() => client.texts.length >= enough)
@@ -48,5 +48,5 @@ t.test('1,000 publications a second while clients are cut and come back all the 
     }
   }
   await Promise.all([...Array.from({ length: 6 }, () => follow(['a'])), ...Array.from({ length: 4 }, () => follow(['a', 'b']))])
-  t.ok(published > PER_SECOND * SECONDS * 0.8, `${cuts} cuts, ${published} publications in each of 2 channels in ${SECONDS} s, ${checked} events looked at`)
+  t.ok(cuts > 50 && published > PER_SECOND * SECONDS * 0.8, `${cuts} cuts, ${published} publications in each of 2 channels in ${SECONDS} s, ${checked} events looked at`)
 })

@@ -93,7 +93,7 @@ t.test('a client that goes frees its place at once', async (t) => {
     const from = performance.now()
     leave(socket)
     await until(() => app.connections.count === 0)
-    t.ok(performance.now() - from < 5000, `after ${(performance.now() - from).toFixed(1)} ms, long before a ping`)
+    t.ok(performance.now() - from < 1000, `after ${(performance.now() - from).toFixed(1)} ms`)
   }
 })
 

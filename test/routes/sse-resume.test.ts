@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { connect as connectTcp } from 'node:net'
 import t from 'tap'
-import { start, until } from '../helper.ts'
+import { start, startReady, until } from '../helper.ts'
 import { startRedis } from '../redis.ts'
 import { EventStreamParser, listenTo } from '../sse-client.ts'
 
@@ -134,8 +134,7 @@ t.test('what is published past the history has no id', async (t) => {
 })
 
 t.test('a new stream of a busy channel without a history has lost nothing: it was told so', async (t) => {
-  const { app, url } = await start(t, { historySize: 0, redisUrl: (await startRedis(t)).url })
-  await until(() => app.connections.trouble === undefined)
+  const { app, url } = await startReady(t, { historySize: 0, redisUrl: (await startRedis(t)).url })
   const load = { goesOn: true }
   const published = (async () => {
     for (let number = 0; load.goesOn; number++) await Promise.all([app.connections.publish('a', String(number)), new Promise(setImmediate)])

@@ -1,5 +1,5 @@
 import t, { type Test } from 'tap'
-import { connect, refusal, start, until, type Client } from '../helper.ts'
+import { connect, refusal, start, startReady, until, type Client } from '../helper.ts'
 import { startRedis } from '../redis.ts'
 
 interface Positioned { offset: number, epoch: string, data: unknown }
@@ -10,8 +10,7 @@ const stores = { memory: async () => ({}), Redis: async (t: Test) => ({ redisUrl
 
 for (const [store, optionsOf] of Object.entries(stores)) {
   t.test(`history with ${store}`, async (t) => {
-    const { app, wsUrl } = await start(t, { ...await optionsOf(t), historySize: 10 })
-    await until(() => app.connections.trouble === undefined)
+    const { app, wsUrl } = await startReady(t, { ...await optionsOf(t), historySize: 10 })
     let number = 0
     const fresh = (): string => `channel ${++number}`
     const publish = async (channel: string, count: number): Promise<void> => {
@@ -88,8 +87,7 @@ for (const [store, optionsOf] of Object.entries(stores)) {
 
     t.test('histories larger than what may wait for a client come whole to one that reads', async (t) => {
       const channel = fresh()
-      const { app, wsUrl } = await start(t, { ...await optionsOf(t), historySize: 400, maxBufferedBytes: 100_000 })
-      await until(() => app.connections.trouble === undefined)
+      const { app, wsUrl } = await startReady(t, { ...await optionsOf(t), historySize: 400, maxBufferedBytes: 100_000 })
       for (let index = 0; index < 400; index++) await app.connections.publish(channel, `${index} ${'x'.repeat(10_000)}`)
       const { position: { epoch } } = await app.connections.history(channel, { limit: 0 })
       const client = await connect(t, `${wsUrl}?channel=${channel}&since=${epoch}:0`)
@@ -101,8 +99,7 @@ for (const [store, optionsOf] of Object.entries(stores)) {
 
     t.test('a client that is cut while its history waits for it leaves nothing behind', async (t) => {
       const channel = fresh()
-      const { app, wsUrl } = await start(t, { ...await optionsOf(t), historySize: 400, maxBufferedBytes: 1_000_000, compression: false })
-      await until(() => app.connections.trouble === undefined)
+      const { app, wsUrl } = await startReady(t, { ...await optionsOf(t), historySize: 400, maxBufferedBytes: 1_000_000, compression: false })
       for (let index = 0; index < 400; index++) await app.connections.publish(channel, Buffer.alloc(50_000))
       const client = await connect(t, `${wsUrl}?channel=${channel}&history=400`)
       await client.hears(1)
@@ -126,8 +123,7 @@ for (const [store, optionsOf] of Object.entries(stores)) {
 
 t.test('while Redis is away connections stay, who sends is told with 1013, readiness says why, and it all comes back', async (t) => {
   const redis = await startRedis(t)
-  const { app, wsUrl, url } = await start(t, { redisUrl: redis.url })
-  await until(() => app.connections.trouble === undefined)
+  const { app, wsUrl, url } = await startReady(t, { redisUrl: redis.url })
   const [listener, sender] = [await connect(t, wsUrl), await connect(t, wsUrl)]
   await redis.kill()
   await until(() => app.connections.trouble !== undefined)

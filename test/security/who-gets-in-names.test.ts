@@ -1,5 +1,5 @@
 import t from 'tap'
-import { connect, refusal, start, until } from '../helper.ts'
+import { connect, refusal, start, startReady, until } from '../helper.ts'
 import { startRedis } from '../redis.ts'
 import { apiOf, errorWith, KEY, post } from '../routes/api-client.ts'
 import { answerOf, as, bearer, handmade, SECRET, startSecure } from '../tokens.ts'
@@ -61,8 +61,7 @@ t.test('prototype pollution: 0 objects changed, by query, headers, API, tokens a
 
 t.test('a channel name meant to reach another Redis key: 0 keys of others read or changed', async (t) => {
   const redis = await startRedis(t)
-  const { app, wsUrl } = await start(t, { redisUrl: redis.url, tokenHmacSecret: SECRET })
-  await until(() => app.connections.trouble === undefined)
+  const { app, wsUrl } = await startReady(t, { redisUrl: redis.url, tokenHmacSecret: SECRET })
   const victim = await connect(t, `${wsUrl}?channel=victim`, await as('ada'))
   await app.connections.publish('victim', 'secret', { idempotencyKey: 'k' })
   await victim.hears(1)

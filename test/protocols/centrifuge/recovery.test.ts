@@ -1,6 +1,6 @@
 import { State, SubscriptionState } from 'centrifuge'
 import t from 'tap'
-import { start, until } from '../../helper.ts'
+import { start, startReady, until } from '../../helper.ts'
 import { startProcess } from '../../process.ts'
 import { startRedis } from '../../redis.ts'
 import { startTwoNodes } from '../../reliability/nodes.ts'
@@ -57,8 +57,7 @@ t.test('who may not read a history cannot come back to it', async (t) => {
 // With a history of one publication nothing that was missed while joining could be fetched later.
 for (const [broker, historySize] of [['memory', 1], ['memory', 100], ['Redis', 100]] as const) {
   t.test(`joining and leaving while publishing goes on, with ${broker} and a history of ${historySize}: nothing missed, nothing twice`, async (t) => {
-    const { app, wsUrl } = await start(t, { historySize, ...broker === 'Redis' && { redisUrl: (await startRedis(t)).url } })
-    await until(() => app.connections.trouble === undefined)
+    const { app, wsUrl } = await startReady(t, { historySize, ...broker === 'Redis' && { redisUrl: (await startRedis(t)).url } })
     const clients = await Promise.all(Array.from({ length: 10 }, () => greet(t, wsUrl)))
     const load = { goesOn: true }
     const published = (async () => {

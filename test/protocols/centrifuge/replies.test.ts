@@ -1,6 +1,6 @@
 import type { Socket } from 'node:net'
 import t, { type Test } from 'tap'
-import { build, connect, connectMany, listen, start, until, type Running } from '../../helper.ts'
+import { build, connect, connectMany, listen, start, startReady, until, type Running } from '../../helper.ts'
 import { openRaw } from '../../raw-websocket.ts'
 import { startRedis } from '../../redis.ts'
 import { SECRET, secondsFromNow, startSecure, tokenOf } from '../../tokens.ts'
@@ -182,8 +182,7 @@ for (const others of [0, 99]) {
 
 t.test('who is in a very large channel is looked up once for all who ask at the same time, and not named at all to whom that is too much', async (t) => {
   const redis = await startRedis(t)
-  const { app, url, wsUrl } = await start(t, { redisUrl: redis.url, maxBufferedBytes: 100_000 })
-  await until(() => app.connections.trouble === undefined)
+  const { url, wsUrl } = await startReady(t, { redisUrl: redis.url, maxBufferedBytes: 100_000 })
   await connectMany(t, `${wsUrl}?channel=red`, 1000)
   await until(async () => ((await (await fetch(`${url}/presence?channel=red`)).json()) as { clients: number }).clients === 1000)
   const client = await greet(t, wsUrl)

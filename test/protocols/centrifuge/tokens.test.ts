@@ -8,12 +8,11 @@ const ADA = { sub: 'ada' }
 
 t.test('who brings no new token is closed with 3005 when the old one ends', async (t) => {
   const { wsUrl } = await startSecure(t)
-  const end = secondsFromNow(4)
+  const end = secondsFromNow(2)
   const client = await greet(t, wsUrl, { token: await tokenOf({ ...ADA, exp: end }) })
-  t.match(client.greeting, { connect: { expires: true, ttl: Number } })
-  t.ok(client.greeting.connect.ttl <= 3)
+  t.match(client.greeting, { connect: { expires: true, ttl: 1 } })
   t.match(await client.closed(), { code: 3005 })
-  t.ok(Date.now() >= end * 1000 && Date.now() < (end + 4) * 1000, `${Date.now() - end * 1000} ms after its end`)
+  t.ok(Date.now() >= end * 1000 && Date.now() < (end + 1) * 1000, `${Date.now() - end * 1000} ms after its end`)
 })
 
 t.test('who refreshes in time goes on', async (t) => {
@@ -29,14 +28,14 @@ t.test('who refreshes in time goes on', async (t) => {
 t.test('the official client refreshes by itself, and is never cut', async (t) => {
   const { app, wsUrl } = await startSecure(t)
   let tokens = 0
-  const getToken = async (): Promise<string> => tokenOf({ ...ADA, exp: secondsFromNow(++tokens < 3 ? 5 : 60) })
+  const getToken = async (): Promise<string> => tokenOf({ ...ADA, exp: secondsFromNow(++tokens < 4 ? 5 : 60) })
   const client = official(t, wsUrl, { getToken })
   const subscription = client.newSubscription('a')
   let cuts = 0
   client.on('connecting', ({ code }) => { if (code !== 0) cuts++ })
   subscription.subscribe()
   client.connect()
-  await until(() => tokens === 3)
+  await until(() => tokens === 4)
   await app.connections.publish('a', 'still there')
   t.match(await next(subscription, 'publication'), { data: 'still there' })
   t.equal(cuts, 0)
@@ -102,8 +101,8 @@ t.test('when a subscription token ends, that subscription ends, and no other', a
   const { app, wsUrl } = await startSecure(t)
   const client = await greet(t, wsUrl, { token: await tokenOf(ADA) })
   await client.ask({ subscribe: { channel: 'b' } })
-  const token = await tokenOf({ ...ADA, channel: '$a', exp: secondsFromNow(4) })
-  t.match(await client.ask({ subscribe: { channel: '$a', token } }), { subscribe: { expires: true, ttl: Number } })
+  const token = await tokenOf({ ...ADA, channel: '$a', exp: secondsFromNow(2) })
+  t.match(await client.ask({ subscribe: { channel: '$a', token } }), { subscribe: { expires: true, ttl: 1 } })
   t.strictSame(await client.isTold('unsubscribe'), { channel: '$a', unsubscribe: { code: 2501, reason: 'subscription expired' } })
   await app.connections.publish('$a', 'too late')
   await app.connections.publish('b', 'goes on')

@@ -1,15 +1,14 @@
 import { once } from 'node:events'
 import t from 'tap'
 import { WebSocket } from 'ws'
-import { start, until } from '../../helper.ts'
+import { start, startReady, until } from '../../helper.ts'
 import { startRedis } from '../../redis.ts'
 import { startSecure, tokenOf } from '../../tokens.ts'
 import { addressOf, greet } from './client.ts'
 
 t.test('whom the server API put into a channel hears on when publications are lost: it came back without the channel', async (t) => {
   const redis = await startRedis(t)
-  const { app, wsUrl } = await start(t, { redisUrl: redis.url })
-  await until(() => app.connections.trouble === undefined)
+  const { app, wsUrl } = await startReady(t, { redisUrl: redis.url })
   const client = await greet(t, wsUrl)
   await client.ask({ subscribe: { channel: 'own' } })
   await app.connections.addTo('news', { channel: 'own' })
