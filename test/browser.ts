@@ -32,6 +32,7 @@ export async function openBrowser (t: Test): Promise<Browser> {
 export async function openPage (t: Test, browser: Browser, url: string, options: BrowserContextOptions = {}): Promise<OpenPage> {
   const context = await browser.newContext({ viewport: { width: 1280, height: 800 }, ...options })
   t.teardown(() => context.close())
+  await context.addInitScript(keepAnnouncements)
   const page = await context.newPage()
   const complaints: string[] = []
   page.on('pageerror', (error) => complaints.push(String(error)))
@@ -41,6 +42,19 @@ export async function openPage (t: Test, browser: Browser, url: string, options:
   await page.goto(url)
   return { page, complaints }
 }
+
+// In the page: what its live region says is gone after two seconds.
+function keepAnnouncements (): void {
+  document.addEventListener('DOMContentLoaded', () => {
+    const region = document.getElementById('announcer') as HTMLElement
+    const said: string[] = []
+    Object.assign(window, { said })
+    new MutationObserver(() => { if (region.textContent) said.push(region.textContent) }).observe(region, { childList: true })
+  })
+}
+
+/** All that the page has announced to a screen reader. */
+export const announcements = (page: Page): Promise<string[]> => page.evaluate('said')
 
 /** Opens the page of a channel and waits until it is connected. */
 export async function join (t: Test, browser: Browser, url: string, channel = 'team', options: BrowserContextOptions = {}): Promise<OpenPage> {

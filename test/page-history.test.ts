@@ -133,7 +133,7 @@ t.test('a server that says 3010 to a page that has everything does not make it s
   for (const text of numbers(1, 4)) await app.connections.publish('team', text)
   await shows(page, 'total', '4')
   await app.connections.disconnect({ channel: 'team' }, { code: 3010, reason: 'insufficient state' })
-  await state(page, 'waiting')
+  await notices(page).filter({ hasText: 'code 3010' }).waitFor()
   await state(page, 'open')
   await app.connections.publish('team', 'message 5')
   await rows(page).last().getByText('message 5', { exact: true }).waitFor()

@@ -2,8 +2,8 @@ import t, { type Test } from 'tap'
 import type { Page } from 'playwright-core'
 import { plain } from '../src/protocols/plain.ts'
 import { transportOf, WebSocketEncodings } from '../src/transports/websocket.ts'
-import { button, join, messageBox, openBrowser, openPage, rows, say, sendFile, shows, state } from './browser.ts'
-import { build, connect, connectMany, listen, start, type Running } from './helper.ts'
+import { announcements, button, join, messageBox, openBrowser, openPage, rows, say, sendFile, shows, state } from './browser.ts'
+import { build, connect, connectMany, listen, start, until, type Running } from './helper.ts'
 import { startSecure, tokenOf } from './tokens.ts'
 
 const browser = await openBrowser(t)
@@ -28,7 +28,7 @@ t.test('the page shows who is in the channel, as they come and go', async (t) =>
   const { page, complaints } = await join(t, browser, url)
   await present(page, 1)
   t.match(await members(page).allTextContents(), [/^[\da-f]{8}$/])
-  await page.locator('#announcer', { hasText: '1 in this channel' }).waitFor({ state: 'attached' })
+  await until(async () => (await announcements(page)).some((text) => text.includes('1 in this channel')))
 
   const ben = await connect(t, `${wsUrl}?channel=team`)
   await connect(t, `${wsUrl}?channel=elsewhere`)

@@ -31,11 +31,14 @@ export function bare (command: string, args: readonly string[] = []): [command: 
   return ['/usr/bin/env', ['-u', 'NODE_OPTIONS', command, ...args]]
 }
 
-/** A port that is free now, and that the kernel gives to no client meanwhile: it takes theirs from 32,768 upwards. */
+/**
+ * A port that is free now, that the kernel gives to no client meanwhile (it takes theirs from 32,768 upwards), and that
+ * `fetch` and browsers go to: 10,080 is none such.
+ */
 export async function freePort (): Promise<number> {
   for (;;) {
     // That of the bus of a Redis Cluster is 10,000 higher, and is none that is given out here.
-    const port = randomInt(10_000, 20_000)
+    const port = randomInt(11_000, 20_000)
     const server = createServer().listen(port, '127.0.0.1')
     const isFree = await once(server, 'listening').then(() => true, () => false)
     if (!isFree) continue

@@ -40,6 +40,8 @@ export function start ({ file, args, cwd, env }, core) {
     running: () => alive.has(child),
     output: () => output,
     errors: () => errors.trim(),
+    /** What it said last: servers log to their standard output. */
+    lastWords: () => `${errors}${output.slice(-4000)}`.trim(),
     async stop () {
       child.kill('SIGKILL')
       await ended

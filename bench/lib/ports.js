@@ -6,10 +6,13 @@ import { connect, createServer } from 'node:net'
 
 export const HOST = '127.0.0.1'
 
-/** A port that is free now, and that the kernel gives to no client meanwhile: it takes theirs from 32,768 upwards. */
+/**
+ * A port that is free now, that the kernel gives to no client meanwhile (it takes theirs from 32,768 upwards), and that
+ * `fetch` goes to: 10,080 is none such.
+ */
 export async function freePort () {
   for (;;) {
-    const port = randomInt(10_000, 20_000)
+    const port = randomInt(11_000, 20_000)
     const server = createServer().listen(port, HOST)
     const isFree = await once(server, 'listening').then(() => true, () => false)
     if (!isFree) continue

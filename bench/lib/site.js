@@ -32,7 +32,7 @@ export class Site {
 
   /** What has ended that should be running, and its last words. */
   get ended () {
-    return this.#parts.filter(({ process }) => !process.running()).map(({ name, process }) => `${name} ended: ${process.errors()}`)
+    return this.#parts.filter(({ process }) => !process.running()).map(({ name, process }) => `${name} ended: ${process.lastWords()}`)
   }
 
   async stop () {
@@ -50,10 +50,10 @@ export class Site {
     const process = start(commandFor(port), core)
     this.#parts.push({ name, port, process })
     for (let waited = 0; waited < READY_WITHIN; waited += POLL) {
-      if (!process.running()) throw new Error(`${name} ended: ${process.errors()}`)
+      if (!process.running()) throw new Error(`${name} ended: ${process.lastWords()}`)
       if (await ready(port)) return { port, pid: process.pid }
       await sleep(POLL)
     }
-    throw new Error(`${name} was not ready within ${READY_WITHIN / 1000} s: ${process.errors()}`)
+    throw new Error(`${name} was not ready within ${READY_WITHIN / 1000} s: ${process.lastWords()}`)
   }
 }
