@@ -38,7 +38,7 @@ export class Expiry<What extends Deadline> {
     what.place = others?.length ?? 0
     if (others) others.push(what)
     else this.#steps.set(what.step, [what])
-    this.#timer ??= setInterval(() => this.#tick(), STEP_MS).unref()
+    this.#timer ??= setInterval(() => setImmediate(this.#tick), STEP_MS).unref()
   }
 
   remove (what: What): void {
@@ -59,7 +59,9 @@ export class Expiry<What extends Deadline> {
     this.#timer = undefined
   }
 
-  #tick (): void {
+  // After a timer of a loop that was blocked, what lets somebody go on may lie unread in a socket; it is read before the next immediate runs.
+  readonly #tick = (): void => {
+    if (!this.#timer) return
     for (const now = stepAt(performance.now()); this.#done < now;) {
       const step = ++this.#done
       const due = this.#steps.get(step) ?? []

@@ -1,22 +1,37 @@
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
-import { until } from '../helper.ts'
+import { connect, until } from '../helper.ts'
+import { greet } from '../protocols/centrifuge/client.ts'
+import { SECRET, secondsFromNow, tokenOf } from '../tokens.ts'
 import { startNode } from './nodes.ts'
 
 const CLIENTS = 100
 const STALL_MS = 2000
 const NO_PONG = 3012
+// More megabytes than the sockets take.
+const MUCH = 60
 // Who was closed within this time after its last answer had not answered one before, as our own process was late.
 const LATE_MS = 500
 
 const ROUTE = `export default async function (app) {
-  app.get('/stall', async ({ query: { ms } }) => {
-    const end = performance.now() + Number(ms)
-    while (performance.now() < end);
-    return {}
+  app.get('/stall', ({ query: { ms } }, reply) => {
+    reply.hijack()
+    reply.raw.write('it begins')
+    // Written at the end of this turn.
+    setImmediate(() => {
+      const end = performance.now() + Number(ms)
+      while (performance.now() < end);
+      reply.raw.end()
+    })
   })
 }`
+
+/** Blocks the loop of a server: resolves when that has begun, with its end. */
+async function stall (url: string, ms: number): Promise<{ over: Promise<unknown> }> {
+  const response = await fetch(`${url}/stall?ms=${ms}`)
+  return { over: response.text() }
+}
 
 interface Answering { readonly ws: WebSocket, pings: number, pingedAt: number, closed: { code: number, msAfterPing: number } | undefined }
 
@@ -40,7 +55,7 @@ t.test('the event loop blocked for 2 s, with pings every second and 1 s to answe
   const clients = await Promise.all(Array.from({ length: CLIENTS }, () => answering(t, wsUrl)))
   await until(() => clients.every(({ pings }) => pings > 0))
   const before = clients.map(({ pings }) => pings)
-  await fetch(`${url}/stall?ms=${STALL_MS}`)
+  await (await stall(url, STALL_MS)).over
   const silent = new WebSocket(wsUrl, { autoPong: false })
   const silentClosed = once(silent, 'close') as Promise<[number]>
   // Until those have been checked who were pinged before the stall, and who were pinged right after it.
@@ -50,4 +65,32 @@ t.test('the event loop blocked for 2 s, with pings every second and 1 s to answe
   t.comment(`a stall of ${STALL_MS / 1000} s: ${falsely.length} of ${CLIENTS} closed falsely, ${closed.length} at all`)
   t.equal(falsely.length, 0)
   t.equal((await silentClosed)[0], NO_PONG, 'who really does not answer is closed')
+})
+
+t.test('the event loop blocked while a token ends, and another one has come: that was read too late', async (t) => {
+  const { url, wsUrl } = await startNode(t, { ROUTES_DIR: t.testdir({ 'stall.js': ROUTE }), TOKEN_HMAC_SECRET: SECRET })
+  const exp = secondsFromNow(5)
+  const client = await greet(t, wsUrl, { token: await tokenOf({ sub: 'ada', exp }) })
+  const token = await tokenOf({ sub: 'ada' })
+  await until(() => Date.now() > (exp - 1) * 1000)
+  const { over } = await stall(url, STALL_MS)
+  const { refresh } = await client.ask({ refresh: { token } })
+  await over
+  t.match(refresh, { expires: true })
+})
+
+t.test('the event loop blocked while a client takes more at once than may wait for it: it was closed as too slow, and is not', async (t) => {
+  const much = `export default async function (app) {
+    app.get('/much', () => Promise.all(Array.from({ length: ${MUCH} }, () => app.connections.publish('broadcast', 'x'.repeat(1_000_000)))))
+  }`
+  const { url, wsUrl } = await startNode(t, { ROUTES_DIR: t.testdir({ 'stall.js': ROUTE, 'much.js': much }), MAX_BUFFERED_BYTES: '1000000' })
+  const client = await connect(t, wsUrl)
+  client.ws.pause()
+  await fetch(`${url}/much`)
+  const { over } = await stall(url, STALL_MS)
+  client.ws.resume()
+  await client.hears(MUCH)
+  await over
+  client.ws.send('it stays')
+  t.equal((await client.hears(MUCH + 1)).at(-1), 'it stays')
 })
