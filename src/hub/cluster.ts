@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import type { Broker } from '../brokers/broker.ts'
+import { patience } from '../patience.ts'
 
 const BEAT_MS = 3000
 // A node that has not been heard of for this long is gone.
@@ -116,17 +117,16 @@ export class Cluster {
   async #askOthers (others: readonly string[], what: { question: string, subject: unknown, to?: string }): Promise<Map<string, unknown>> {
     const id = ++this.#questions
     const answers = new Map<string, unknown>()
-    let timer: NodeJS.Timeout | undefined
+    const { over, end } = patience(ANSWER_MS)
     try {
       const all = new Promise<void>((resolve) => {
-        timer = setTimeout(resolve, ANSWER_MS)
         this.#asked.set(id, { answers, look: () => { if (others.every((other) => answers.has(other))) resolve() } })
       })
       await this.#send({ kind: 'ask', from: this.id, id, ...what })
-      if (others.length > 0) await all
+      if (others.length > 0) await Promise.race([all, over])
       return answers
     } finally {
-      clearTimeout(timer)
+      end()
       this.#asked.delete(id)
     }
   }

@@ -1,8 +1,10 @@
 import { once } from 'node:events'
 import t, { type Test } from 'tap'
 import { WebSocket } from 'ws'
+import { FaultProxy } from '../fault-proxy.ts'
 import { connect, until } from '../helper.ts'
 import { greet } from '../protocols/centrifuge/client.ts'
+import { startRedis } from '../redis.ts'
 import { SECRET, secondsFromNow, tokenOf } from '../tokens.ts'
 import { startNode } from './nodes.ts'
 
@@ -11,6 +13,7 @@ const STALL_MS = 2000
 const NO_PONG = 3012
 // More megabytes than the sockets take.
 const MUCH = 60
+const DELAY_MS = 100
 // Who was closed within this time after its last answer had not answered one before, as our own process was late.
 const LATE_MS = 500
 
@@ -93,4 +96,23 @@ t.test('the event loop blocked while a client takes more at once than may wait f
   await over
   client.ws.send('it stays')
   t.equal((await client.hears(MUCH + 1)).at(-1), 'it stays')
+})
+
+t.test('the event loop blocked while Redis answers: what it had published was called unavailable', async (t) => {
+  const publish = `import { setImmediate, setTimeout } from 'node:timers/promises'
+  export default async function (app) {
+    app.get('/publish', async () => {
+      const published = app.connections.publish('x', 'data')
+      // Until it is on its way: the answer takes longer.
+      await setTimeout(${DELAY_MS / 2})
+      // Timers come next after immediates, and sockets after timers.
+      await setImmediate()
+      for (const end = performance.now() + ${STALL_MS}; performance.now() < end;);
+      return published
+    })
+  }`
+  const proxy = await new FaultProxy((await startRedis(t)).port).start(t)
+  const { url } = await startNode(t, { ROUTES_DIR: t.testdir({ 'publish.js': publish }), REDIS_URL: `redis://127.0.0.1:${proxy.port}` })
+  proxy.delayMs = DELAY_MS
+  t.match(await (await fetch(`${url}/publish`)).json(), { offset: 1 })
 })

@@ -9,6 +9,8 @@ const COMMAND_TIMEOUT_MS = 800
 const CONNECT_TIMEOUT_MS = 3000
 // A link that says nothing is found within two of these.
 export const PROBE_MS = 2500
+/** It ends before the next one begins. */
+export const PROBE_TIMEOUT_MS = 2400
 // Only an answer within this time says anew how far the clock of Redis is ahead.
 const TRUSTED_MS = 200
 const LONGEST_RETRY_MS = 1000
@@ -185,15 +187,15 @@ export class RedisLink {
     this.#probing = true
     const startedAt = performance.now()
     try {
-      const clocks = await within(PROBE_MS, this.#clocks())
+      const clocks = await within(PROBE_TIMEOUT_MS, this.#clocks())
       const now = performance.now()
       // At the latest now: of an answer that took long it is not known when it was given, and nothing may come later than was said.
       if (!this.#up || now - startedAt < TRUSTED_MS) this.#clockAheadMs = Math.max(...clocks) - now
       if (this.#up) return
       const { db } = this.#place
       // ioredis goes on in database 0 if there is no such one: in that of others, perhaps.
-      if (this.#client instanceof Redis && db > 0) await within(PROBE_MS, this.#client.select(db))
-      this.#sharded = this.#client instanceof Cluster && await within(PROBE_MS, hasShardedPubSub(this.#client))
+      if (this.#client instanceof Redis && db > 0) await within(PROBE_TIMEOUT_MS, this.#client.select(db))
+      this.#sharded = this.#client instanceof Cluster && await within(PROBE_TIMEOUT_MS, hasShardedPubSub(this.#client))
       this.#up = true
       this.#events.onUp()
     } catch (error) {
@@ -210,7 +212,7 @@ export class RedisLink {
     // Of a cluster some servers may be away.
     const clocks = await Promise.allSettled(this.#client.nodes('master').map(async (server) => {
       try {
-        return await within(PROBE_MS / 2, clockOf(server))
+        return await within(PROBE_TIMEOUT_MS / 2, clockOf(server))
       } catch (error) {
         // Its connection may be dead without a word. The next look at the slots makes another.
         server.disconnect()

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis'
-import { CLOSED, PROBE_MS, reasonOf } from './link.ts'
+import { CLOSED, PROBE_MS, PROBE_TIMEOUT_MS, reasonOf } from './link.ts'
 import { within } from './within.ts'
 
 // So many channels are subscribed to with one command.
@@ -126,7 +126,7 @@ export class Subscriber {
   async #subscribe (channels: string[]): Promise<void> {
     const redis = this.#redis
     try {
-      await within(PROBE_MS, this.#sharded ? redis.ssubscribe(...channels) : redis.subscribe(...channels))
+      await within(PROBE_TIMEOUT_MS, this.#sharded ? redis.ssubscribe(...channels) : redis.subscribe(...channels))
       this.#events.onHeard(channels.filter((channel) => this.#channels.has(channel)))
       if (!this.#refused) return
       this.#refused = false
@@ -154,7 +154,7 @@ export class Subscriber {
     const redis = this.#redis
     if (!this.#isConnected) return
     try {
-      await within(PROBE_MS, redis.ping())
+      await within(PROBE_TIMEOUT_MS, redis.ping())
     } catch {
       redis.disconnect()
     }

@@ -1,3 +1,5 @@
+import { patience } from '../../patience.ts'
+
 /**
  * Waits for a promise, but not for ever.
  *
@@ -5,14 +7,8 @@
  * @throws {Error} when that time is over; what the promise comes to afterwards is ignored
  */
 export async function within<Result> (ms: number, promise: Promise<Result>): Promise<Result> {
-  let timer: NodeJS.Timeout | undefined
-  const late = new Promise<never>((_resolve, reject) => {
-    timer = setTimeout(() => reject(new Error(`no answer within ${Math.round(ms)} ms`)), ms)
-  })
+  const { over, end } = patience(ms)
+  const late = over.then(() => { throw new Error(`no answer within ${Math.round(ms)} ms`) })
   promise.catch(() => {})
-  try {
-    return await Promise.race([promise, late])
-  } finally {
-    clearTimeout(timer)
-  }
+  return Promise.race([promise, late]).finally(end)
 }
