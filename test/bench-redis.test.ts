@@ -11,10 +11,10 @@ const run = promisify(execFile)
 t.test('a smoke run of the scenarios with Redis ends well: cluster, publishing, jitter', async (t) => {
   const { stdout, stderr } = await run(...bare(process.execPath, ['bench/run.js', '--smoke', '--scenario', 'cluster,publish,jitter']))
   for (const line of stderr.trim().split('\n')) t.comment(line)
-  for (const scenario of ['cluster-b', 'cluster-e']) t.match(stderr, new RegExp(`${scenario} fanfare-redis 1: [\\d.]+ us a delivery.* commands a publication`))
+  for (const scenario of ['cluster-b', 'cluster-e']) t.match(stderr, new RegExp(`${scenario} fanfare-redis 1: [\\d,.]+ us a delivery.* commands a publication`))
   for (const scenario of ['publish-1', 'publish-1000']) {
-    t.match(stderr, new RegExp(`${scenario} fanfare 1: [\\d.]+ us a publication`))
-    t.match(stderr, new RegExp(`${scenario} fanfare-redis 1: [\\d.]+ us a publication.* commands a publication`))
+    t.match(stderr, new RegExp(`${scenario} fanfare 1: [\\d,.]+ us a publication`))
+    t.match(stderr, new RegExp(`${scenario} fanfare-redis 1: [\\d,.]+ us a publication.* commands a publication`))
   }
   t.match(stderr, /jitter fanfare-redis 1: 100 % of [\d,]+ delivered, p99 [\d.]+ s/)
   t.match(stdout, /senders' node +│ receivers' node +│ +Redis/)
@@ -29,6 +29,6 @@ t.test('without redis-server all else is run, and it is said what is not', async
   const args = ['bench/run.js', '--smoke', '--scenario', 'b,cluster']
   const { code, stdout, stderr } = await run(...bare(process.execPath, args), { env: { PATH: folder } }).then(() => t.fail('cluster was asked for'), (error) => error)
   t.equal(code, 1, 'a scenario that was asked for by name was not run')
-  t.match(stderr, /b fanfare 1: [\d.]+ us a delivery/)
+  t.match(stderr, /b fanfare 1: [\d,.]+ us a delivery/)
   t.match(stdout, /fanfare-redis was not run, nor therefore cluster-b, cluster-e: redis-server is not installed/)
 })

@@ -8,9 +8,9 @@ const run = promisify(execFile)
 t.test('a smoke run of the benchmark ends well: every receiver got every message in order', async (t) => {
   const { stdout, stderr } = await run(...bare(process.execPath, ['bench/run.js', '--smoke']))
   for (const scenario of ['a', 'b', 'c', 'd']) {
-    for (const peer of ['fanfare', 'fanfare-redis', 'ws']) t.match(stderr, new RegExp(`${scenario} ${peer} 1: [\\d.]+ us a delivery`))
+    for (const peer of ['fanfare', 'fanfare-redis', 'ws']) t.match(stderr, new RegExp(`${scenario} ${peer} 1: [\\d,.]+ us a delivery`))
   }
-  for (const scenario of ['b', 'c', 'd']) t.match(stderr, new RegExp(`${scenario} fanfare-centrifuge 1: [\\d.]+ us a delivery`))
+  for (const scenario of ['b', 'c', 'd']) t.match(stderr, new RegExp(`${scenario} fanfare-centrifuge 1: [\\d,.]+ us a delivery`))
   t.match(stdout, /CPU us\/delivery/)
 })
 

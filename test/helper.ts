@@ -124,6 +124,30 @@ export async function until (holds: () => boolean | Promise<boolean>): Promise<v
   }
 }
 
+const TURN_MS = 5
+const LONGEST_TURN_MS = 25
+
+/**
+ * Begins to count the milliseconds in which this process runs. For bounds that a busy machine could break alone: a time in
+ * which nothing ran is no delay of what is measured, and counts as one turn.
+ *
+ * @returns stops, and gives them
+ */
+export function stopwatch (): () => number {
+  let [counted, turnAt] = [0, performance.now()]
+  const turn = (): void => {
+    const now = performance.now()
+    counted += Math.min(now - turnAt, LONGEST_TURN_MS)
+    turnAt = now
+  }
+  const timer = setInterval(turn, TURN_MS)
+  return () => {
+    clearInterval(timer)
+    turn()
+    return counted
+  }
+}
+
 /** The value that so large a share of the values does not exceed: 0.5 is the median; NaN of none. */
 export function percentile (values: readonly number[], share: number): number {
   return values.toSorted((a, b) => a - b)[Math.floor(values.length * share)] ?? NaN

@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer } from 'node:net'
 import t from 'tap'
-import { connect, refusal, until } from './helper.ts'
+import { connect, refusal, stopwatch, until } from './helper.ts'
 import { startCovered } from './process.ts'
 import { connectByAddress, lives, startWorkers } from './workers.ts'
 
@@ -30,9 +30,10 @@ t.test('SIGTERM with clients that do not answer: readiness is 503 within 100 ms,
   const clients = await connectByAddress(t, server, 4)
   for (const { client } of clients) client.ws.pause()
   const started = performance.now()
+  const sinceSignal = stopwatch()
   process.kill(server.primary, 'SIGTERM')
   await until(async () => (await refusal(server.wsUrl)).status === 503)
-  const unready = performance.now() - started
+  const unready = sinceSignal()
   const code = await server.exit
   const ended = performance.now() - started
   t.comment(`not ready after ${unready.toFixed(0)} ms, ended after ${(ended / 1000).toFixed(2)} s with code ${code}`)

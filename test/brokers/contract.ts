@@ -148,7 +148,7 @@ export async function brokerContract (t: Test, make: () => Broker): Promise<void
   t.test('history is gone after its time, the position is not', async (t) => {
     const node = await new Node(make()).start(t)
     const channel = unique()
-    const position = await node.publish(channel, 'x', { historyTtl: 1 })
+    const position = await node.publish(channel, 'x', { historyTtl: 2 })
     t.equal((await node.broker.history(channel, { limit: 10 })).publications.length, 1)
     await until(async () => (await node.broker.history(channel, { limit: 10 })).publications.length === 0)
     t.same((await node.broker.history(channel, { limit: 10 })).position, position)

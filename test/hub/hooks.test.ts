@@ -13,7 +13,7 @@ t.test('onConnect says who somebody is, and sees what is asked for', async (t) =
   app.connections
     .addHook('onConnect', async ({ caller, channels, headers }) => {
       seen.push({ ...caller, channels, key: headers['x-key'] })
-      if (headers['x-key'] === 'right') return { user: 'ada', info: { name: 'Ada' }, meta: 1, grants: new Map([['$vip', { info: 'seat 7' }]]), expiresAt: Date.now() + 1000 }
+      if (headers['x-key'] === 'right') return { user: 'ada', info: { name: 'Ada' }, meta: 1, grants: new Map([['$vip', { info: 'seat 7' }]]), expiresAt: Date.now() + 3000 }
     })
     .addHook('onConnect', ({ caller }) => { seen.push({ user: caller.user, info: caller.info }) })
   const client = await connect(t, `${wsUrl}?channel=$vip&channel=news&channel=news`, { headers: { 'x-key': 'right' } })
