@@ -30,7 +30,7 @@ t.test('it begins with the last 50, and misses and doubles nothing while message
   const publish = (text: string): Promise<unknown> => app.connections.publish('team', text)
   await Promise.all(numbers(1, 200).map(publish))
   let last = 200
-  const stream = setInterval(() => publish(`message ${++last}`), 10)
+  const stream = setInterval(() => publish(`message ${++last}`), 25)
   t.teardown(() => clearInterval(stream))
   const { page, complaints } = await join(t, browser, url)
   const joinedAt = last
