@@ -1,6 +1,6 @@
 import t from 'tap'
 import { replyCodes, replyErrorTable } from '../../src/reply-errors.ts'
-import { connect, refusal, start } from '../helper.ts'
+import { connect, percentile, refusal, start } from '../helper.ts'
 import { freePort, startProcess } from '../process.ts'
 import { apiOf, errorWith, KEY, post, type Reply } from './api-client.ts'
 
@@ -150,14 +150,20 @@ t.test('while one request publishes very much, others are answered', async (t) =
     waits.push(performance.now() - askedAt)
     return true
   }
+  const from = performance.now()
   const batch = post(`${url}/api/batch`, body)
-  const ended = batch.then(() => false)
+  let ms = NaN
+  const ended = batch.then(() => {
+    ms = performance.now() - from
+    return false
+  })
   while (await Promise.race([ended, askOther()]));
   const { status, text } = await batch
   t.equal(status, 200)
   t.equal(text.match(/"offset"/g)?.length, 65_536)
-  t.comment(`65,536 publications in one request: ${waits.length} other requests were answered meanwhile, the slowest in ${Math.round(Math.max(...waits))} ms`)
-  t.ok(waits.length >= 20)
+  const wait = percentile(waits, 0.5)
+  t.comment(`65,536 publications in one request: ${ms.toFixed(0)} ms, in which ${waits.length} other requests were answered in ${wait.toFixed(0)} ms each (median)`)
+  t.ok(wait < ms / 10)
 })
 
 t.test('the key is in no line of the log, at any level, whatever is sent', async (t) => {
