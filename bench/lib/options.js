@@ -8,7 +8,7 @@ export const HELP = `Usage: npm run bench -- [options]
 
   --scenario a,b   only these scenarios (default: all, ${scenarios.map(({ key }) => key).join(' ')})
   --peer ws,bun    only these servers (default: all, ${peers.map(({ name }) => name).join(' ')})
-  --rounds N       how often each is run, one after the other in turns; medians are shown (default 3, and 5 for a, f and h)
+  --rounds N       how often each is run, one after the other in turns; medians are shown (default 3; 5 for a and f, 15 for h)
   --clients N      of the scenario jitter, a multiple of 20 (default 2000)
   --minutes M      that it takes (default 2)
   --smoke          a few seconds: fanfare by all its brokers and protocols and ws, scenarios a to d with few connections, correctness only
