@@ -46,7 +46,8 @@ export async function openPage (t: Test, browser: Browser, url: string, options:
 // In the page: what its live region says is gone after two seconds.
 function keepAnnouncements (): void {
   document.addEventListener('DOMContentLoaded', () => {
-    const region = document.getElementById('announcer') as HTMLElement
+    const region = document.getElementById('announcer')
+    if (!region) return
     const said: string[] = []
     Object.assign(window, { said })
     new MutationObserver(() => { if (region.textContent) said.push(region.textContent) }).observe(region, { childList: true })

@@ -25,6 +25,7 @@ t.test('through nginx with its default settings: events come at once, and Last-E
       delays.push(performance.now() - published)
     }
     client.close()
+    t.same(client.texts.slice(-4), [4, 3, 2, 1].map((before) => String(number - before)))
     lastEventId = client.lastEventId
   }
   const [open, arrives, follow] = [opened, first, later].map((times) => percentile(times, 0.5)) as [number, number, number]
